@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Tests every Go module with the race detector, then the clients, and says which
+# packages took longest.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+times=$(mktemp)
+trap 'rm -f "$times"' EXIT
+failed=0
+
+for module in $(scripts/modules.sh); do
+    # The clients' module is run by its own script below, with what it needs.
+    [ "$module" != ./test/clients ] || continue
+    (cd "$module" && go test -race -count=1 -p 2 -timeout 10m ./...) | tee -a "$times" || failed=1
+done
+if [ -x scripts/test-clients.sh ]; then
+    scripts/test-clients.sh || failed=1
+fi
+
+echo 'slowest packages:'
+awk '$1 == "ok" || $1 == "FAIL" { if ($3 ~ /s$/) print "  " $3, $2 }' "$times" | sort -k1,1 -rn | head -n 5
+exit $failed
