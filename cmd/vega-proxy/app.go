@@ -1,0 +1,262 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/vega-proxy/vega-proxy/internal/admin"
+	"github.com/vega-proxy/vega-proxy/internal/config"
+	"github.com/vega-proxy/vega-proxy/internal/proxy"
+	"github.com/vega-proxy/vega-proxy/internal/resilience"
+	"github.com/vega-proxy/vega-proxy/internal/stream"
+	"github.com/vega-proxy/vega-proxy/internal/upstream"
+)
+
+// app is the program as a value: all parts, built and listening, not running.
+type app struct {
+	cfg   *config.Config
+	log   *slog.Logger
+	lines *gather
+	level slog.LevelVar
+	reg   *prometheus.Registry
+
+	upstreams *upstream.Set
+	front     *proxy.Server
+	admin     *admin.Server
+
+	frontLn, adminLn, metricsLn net.Listener // metricsLn may be nil
+	unlock                      func() error
+	draining                    atomic.Bool
+	keyFile                     string
+}
+
+// newApp builds the parts and opens the listeners. On an error it leaves nothing
+// open.
+func newApp(cfg *config.Config, warnings []string, logTo io.Writer) (a *app, err error) {
+	a = &app{cfg: cfg, lines: newGather(logTo), reg: prometheus.NewRegistry()}
+	if err := a.level.UnmarshalText([]byte(cfg.Log.Level)); err != nil {
+		return nil, err
+	}
+	a.log = newLogger(a.lines, cfg.Log.Format, &a.level)
+	defer func() {
+		if err != nil {
+			a.close()
+		}
+	}()
+	for _, w := range warnings {
+		a.log.Warn(w)
+	}
+	if a.unlock, err = openDataDir(cfg.DataDir); err != nil {
+		return nil, err
+	}
+	if err := a.listen(); err != nil {
+		return nil, err
+	}
+	a.reg.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		buildInfo(),
+	)
+	if err := a.buildUpstreams(); err != nil {
+		return nil, err
+	}
+	if err := a.buildAdmin(); err != nil {
+		return nil, err
+	}
+	return a, a.buildFront()
+}
+
+func (a *app) listen() (err error) {
+	open := func(key, address string) net.Listener {
+		ln, lerr := net.Listen("tcp", address)
+		if lerr != nil {
+			err = errors.Join(err, fmt.Errorf("%s: %w; end what uses the address, or set another", key, lerr))
+			return nil
+		}
+		return ln
+	}
+	a.frontLn = open("listen", a.cfg.Listen)
+	a.adminLn = open("admin.listen", a.cfg.Admin.Listen)
+	if a.cfg.Metrics.Listen != "" {
+		a.metricsLn = open("metrics.listen", a.cfg.Metrics.Listen)
+	}
+	return err
+}
+
+func (a *app) buildUpstreams() error {
+	metrics := upstream.NewMetrics(a.reg)
+	cfgs := make([]upstream.Config, len(a.cfg.Upstreams))
+	for i, u := range a.cfg.Upstreams {
+		cfgs[i] = u.Config
+	}
+	set, err := upstream.NewSet(cfgs, a.cfg.Retry, a.cfg.Balance, metrics, func(t resilience.Transition) {
+		metrics.Transition(t)
+		a.logTransition(t)
+	})
+	if err != nil {
+		return err
+	}
+	a.upstreams = set
+	return a.reg.Register(set)
+}
+
+func (a *app) logTransition(t resilience.Transition) {
+	attrs := []slog.Attr{
+		slog.String("upstream", t.Name), slog.String("from", t.From.String()), slog.String("to", t.To.String()),
+		slog.String("cause", t.Cause),
+	}
+	level := slog.LevelInfo
+	if t.To == resilience.Open {
+		level = slog.LevelWarn
+		attrs = append(attrs, slog.Duration("open_for", t.OpenFor), slog.Int("openings", t.Openings))
+	}
+	a.log.LogAttrs(context.Background(), level, "circuit breaker", attrs...)
+}
+
+func (a *app) buildFront() (err error) {
+	streams := make(map[string]stream.Config, len(a.cfg.Upstreams))
+	secret := false
+	finishes := false
+	for _, u := range a.cfg.Upstreams {
+		streams[u.Name] = u.Stream
+		secret = secret || len(u.SecretHeaders) > 0
+		finishes = finishes || u.OnClientGone == "finish"
+	}
+	a.front, err = proxy.New(proxy.Options{
+		Config:       a.cfg.Config,
+		Upstreams:    a.upstreams,
+		Streams:      streams,
+		Finishes:     finishes,
+		Secret:       secret,
+		IsAdminKey:   a.admin.MatchesKey,
+		DrainDelay:   a.cfg.Shutdown.DrainDelay,
+		DrainTimeout: a.cfg.Shutdown.DrainTimeout,
+		Log:          a.log,
+		Metrics:      proxy.NewMetrics(a.reg),
+	}, isLoopback(a.frontLn.Addr()))
+	return err
+}
+
+func (a *app) buildAdmin() error {
+	key, generated, path, err := admin.LoadKey(a.cfg.Admin, a.cfg.DataDir)
+	if err != nil {
+		return err
+	}
+	a.keyFile = path
+	switch {
+	case generated:
+		a.log.Info("an admin key was made", "file", path)
+	case path != "":
+		a.log.Info("the admin key was read", "file", path)
+	}
+	a.admin, err = admin.New(a.cfg.Admin, key, admin.Parts{
+		Ready:    a.ready,
+		Metrics:  a.reg,
+		Health:   []func() admin.Component{a.upstreamHealth},
+		Breakers: breakers{a.upstreams},
+		Config:   func() any { return a.cfg.Masked() },
+		LogLevel: &a.level,
+	}, a.log)
+	return err
+}
+
+var errDraining = errors.New("the proxy is shutting down")
+
+func (a *app) ready() error {
+	if a.draining.Load() {
+		return errDraining
+	}
+	return nil
+}
+
+// run serves until ctx ends or a part fails. What collects from the exchanges,
+// and what shows them, outlives the last of them.
+func (a *app) run(ctx context.Context) error {
+	defer a.close()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	back, stopBack := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBack()
+	lines, stopLines := context.WithCancel(context.WithoutCancel(ctx))
+
+	var wg, logWG sync.WaitGroup
+	logWG.Go(func() { a.lines.run(lines) })
+	defer logWG.Wait()
+	defer stopLines()
+
+	failed := make(chan error, 2) // each part reports once
+	part := func(name string, run func() error) {
+		wg.Go(func() {
+			if err := run(); err != nil {
+				failed <- fmt.Errorf("%s: %w", name, err)
+				stop()
+			}
+		})
+	}
+	part("admin", func() error { return a.admin.Run(back, a.adminLn) })
+	if a.metricsLn != nil {
+		part("metrics", func() error { return a.admin.RunMetrics(back, a.metricsLn) })
+	}
+	a.announce()
+	defer context.AfterFunc(ctx, func() {
+		a.draining.Store(true)
+		a.log.Info("stopping", "cause", context.Cause(ctx).Error())
+	})()
+	err := a.front.Serve(ctx, a.frontLn)
+	stopBack()
+	wg.Wait()
+	close(failed)
+	for e := range failed {
+		err = errors.Join(err, e)
+	}
+	a.log.Info("stopped")
+	return err
+}
+
+func (a *app) announce() {
+	for _, u := range a.cfg.Upstreams {
+		a.log.Info("upstream", "name", u.Name, "url", u.URL)
+	}
+	if a.metricsLn != nil {
+		a.log.Info("metrics listening", "address", a.metricsLn.Addr().String())
+	}
+	a.log.Info("admin listening", "address", a.adminLn.Addr().String())
+	a.log.Info("proxy listening", "address", a.frontLn.Addr().String(), "version", version)
+}
+
+// close lets go of what newApp took. What runs has ended or was never started.
+func (a *app) close() {
+	for _, ln := range []net.Listener{a.frontLn, a.adminLn, a.metricsLn} {
+		if ln != nil {
+			_ = ln.Close() // mostly closed already by whoever served on it
+		}
+	}
+	if a.upstreams != nil {
+		a.upstreams.Close()
+	}
+	if a.unlock != nil {
+		_ = a.unlock() // the process ends, and the lock with it
+	}
+}
+
+// isLoopback tells whether a listener is reached from this machine only.
+func isLoopback(addr net.Addr) bool {
+	ap, err := netip.ParseAddrPort(addr.String())
+	return err == nil && ap.Addr().Unmap().IsLoopback()
+}
+
+func buildInfo() prometheus.Collector {
+	g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "vega_build_info", Help: "Always 1; the label tells the version."}, []string{"version"})
+	g.WithLabelValues(version).Set(1)
+	return g
+}

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// newLogger returns the program's log in the configured format.
+func newLogger(w io.Writer, format string, level *slog.LevelVar) *slog.Logger {
+	opts := &slog.HandlerOptions{Level: level}
+	if format == "text" {
+		return slog.New(slog.NewTextHandler(w, opts))
+	}
+	return slog.New(slog.NewJSONHandler(w, opts))
+}
+
+// gather collects the log's lines and writes them from a goroutine of its own:
+// a busy proxy makes one system call for many, and a reader of the log that
+// falls asleep holds up nobody. It is safe for concurrent use.
+type gather struct {
+	w    io.Writer
+	wake chan struct{}
+
+	mu      sync.Mutex
+	lines   []byte
+	dropped int // lines that found no room since the last write
+}
+
+const (
+	gatherFor   = 50 * time.Millisecond // how long a line may wait for others
+	gatherBytes = 1 << 20               // beyond it lines are dropped, and counted
+)
+
+func newGather(w io.Writer) *gather { return &gather{w: w, wake: make(chan struct{}, 1)} }
+
+// Write takes a line. It never fails and never waits for the log's reader.
+func (g *gather) Write(line []byte) (int, error) {
+	g.mu.Lock()
+	if len(g.lines)+len(line) > gatherBytes {
+		g.dropped++
+	} else {
+		g.lines = append(g.lines, line...)
+	}
+	g.mu.Unlock()
+	select {
+	case g.wake <- struct{}{}:
+	default:
+	}
+	return len(line), nil
+}
+
+// run writes what was gathered until ctx ends, and then the rest. Where the log
+// cannot be written there is nobody left to tell.
+func (g *gather) run(ctx context.Context) {
+	var spare []byte
+	for ctx.Err() == nil {
+		select {
+		case <-g.wake:
+			select {
+			case <-time.After(gatherFor):
+			case <-ctx.Done():
+			}
+		case <-ctx.Done():
+		}
+		spare = g.flush(spare)
+	}
+}
+
+// flush writes the lines; spare becomes the next buffer, and the written one is
+// returned for the time after.
+func (g *gather) flush(spare []byte) []byte {
+	g.mu.Lock()
+	lines, dropped := g.lines, g.dropped
+	g.lines, g.dropped = spare[:0], 0
+	g.mu.Unlock()
+	if dropped > 0 {
+		lines = append(lines, "vega-proxy: "+strconv.Itoa(dropped)+" lines of the log were dropped, since nobody read it\n"...)
+	}
+	if len(lines) > 0 {
+		_, _ = g.w.Write(lines)
+	}
+	return lines
+}

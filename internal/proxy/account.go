@@ -1,0 +1,110 @@
+package proxy
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/vega-proxy/vega-proxy/internal/dialect"
+)
+
+// account counts the exchange and writes its line, when all is over.
+func (x *exchange) account() {
+	now := time.Now()
+	m, r, t := x.s.opts.Metrics, &x.report, &x.tally
+	upstream := ""
+	if u := x.asking.Load(); u != nil {
+		upstream = u.Name()
+	}
+	model := ""
+	if x.parsed {
+		model = m.modelLabel(x.model)
+	}
+	s := m.seriesOf(seriesKey{op: x.route.Op, status: knownStatus(r.status), upstream: upstream, model: model})
+	s.requests.Inc()
+	s.duration.Observe(now.Sub(r.start).Seconds())
+	m.ended.WithLabelValues(string(r.ended)).Inc()
+	if r.code != "" {
+		m.errors.WithLabelValues(string(r.code)).Inc()
+	}
+	m.bytesIn.Add(float64(r.bytesIn))
+	m.bytesOut.Add(float64(r.bytesOut))
+	if x.answer != nil && x.answer.Queued > 0 {
+		m.queued.WithLabelValues(upstream).Observe(x.answer.Queued.Seconds())
+	}
+	streamed := t.framing == dialect.FramingSSE || t.framing == dialect.FramingNDJSON
+	if streamed && !t.first.IsZero() {
+		s.firstToken.Observe(t.first.Sub(r.received).Seconds())
+		if n := t.summary.Usage.Completion; n > 1 {
+			s.perToken.Observe(t.last.Sub(t.first).Seconds() / float64(n-1))
+		}
+	}
+	if t.summary.Usage.Known {
+		s.prompt.Observe(float64(t.summary.Usage.Prompt))
+		if x.route.Kind == dialect.KindGenerate {
+			s.completion.Observe(float64(t.summary.Usage.Completion))
+		}
+	}
+	x.log(now, upstream, streamed)
+}
+
+// knownStatus keeps an upstream's invented statuses out of the labels.
+func knownStatus(status int) int {
+	if status < 100 || status > 599 {
+		return 0
+	}
+	return status
+}
+
+// log writes the exchange's one line. It never holds a prompt, a header or the
+// query: credentials live there.
+func (x *exchange) log(now time.Time, upstream string, streamed bool) {
+	r, t := &x.report, &x.tally
+	if !x.s.opts.Log.Enabled(context.Background(), slog.LevelInfo) {
+		return
+	}
+	var room [20]slog.Attr
+	attrs := append(room[:0],
+		slog.String("request_id", x.id),
+		slog.String("method", x.r.Method),
+		slog.String("path", x.r.URL.EscapedPath()),
+		slog.Int("status", r.status),
+		slog.String("ended_by", string(r.ended)),
+		slog.Float64("duration_ms", milliseconds(now.Sub(r.start))),
+		slog.Int64("bytes_in", r.bytesIn),
+		slog.Int64("bytes_out", r.bytesOut),
+	)
+	if upstream != "" {
+		attrs = append(attrs, slog.String("upstream", upstream))
+	}
+	if x.model != "" {
+		attrs = append(attrs, slog.String("model", x.model))
+	}
+	if r.code != "" {
+		attrs = append(attrs, slog.String("code", string(r.code)))
+	}
+	if r.err != nil {
+		attrs = append(attrs, slog.String("error", r.err.Error()))
+	}
+	if x.answer != nil {
+		attrs = append(attrs, slog.Int("attempts", x.answer.Attempts))
+		if x.answer.Queued > 0 {
+			attrs = append(attrs, slog.Float64("queued_ms", milliseconds(x.answer.Queued)))
+		}
+	}
+	if streamed {
+		attrs = append(attrs, slog.Bool("streamed", true))
+		if !t.first.IsZero() {
+			attrs = append(attrs, slog.Float64("time_to_first_token_ms", milliseconds(t.first.Sub(r.received))))
+		}
+	}
+	if t.summary.FinishReason != "" {
+		attrs = append(attrs, slog.String("finish_reason", t.summary.FinishReason))
+	}
+	if t.summary.Usage.Known {
+		attrs = append(attrs, slog.Int64("prompt_tokens", t.summary.Usage.Prompt), slog.Int64("completion_tokens", t.summary.Usage.Completion))
+	}
+	x.s.opts.Log.LogAttrs(context.Background(), slog.LevelInfo, "exchange", attrs...)
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

@@ -1,0 +1,129 @@
+package proxy
+
+import (
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// errStalled is the end of a client that took no byte for write_stall_timeout.
+var errStalled = errors.New("the client took nothing for the write stall timeout")
+
+// clientConn is a client's connection with rolling deadlines. A write fails
+// only after a whole stall timeout without progress, so that a slow client is
+// told from a dead one; a read of a request body fails after the body timeout
+// without a byte. Under TLS it lies below the encryption.
+//
+// Deadlines are armed up to an eighth later than asked for, and then left alone
+// until they come nearer than asked for: a token costs no timer.
+type clientConn struct {
+	net.Conn
+	stall atomic.Int64 // ns; 0 is off
+
+	// Owned by whoever writes; net/http sees to it that it is one at a time.
+	writeBy time.Time // the armed deadline
+	foreign bool      // net/http has set a deadline of its own, for a handshake
+
+	mu       sync.Mutex    // guards the fields below
+	bodyIdle time.Duration // while a request body is being read
+	readBy   time.Time     // the armed deadline; zero is none
+
+	stalled atomic.Bool
+	closed  func() // gives the connection's place back
+	once    sync.Once
+}
+
+func (c *clientConn) Write(p []byte) (int, error) {
+	written := 0
+	for {
+		c.armWrite()
+		n, err := c.Conn.Write(p[written:])
+		written += n
+		switch {
+		case err == nil || c.foreign || !errors.Is(err, os.ErrDeadlineExceeded):
+			return written, err
+		case n == 0:
+			c.stalled.Store(true)
+			return written, errStalled
+		}
+		c.writeBy = time.Time{} // it took something: slow, not dead
+	}
+}
+
+func (c *clientConn) armWrite() {
+	stall := time.Duration(c.stall.Load())
+	if stall <= 0 || c.foreign {
+		return
+	}
+	now := time.Now()
+	if c.writeBy.Sub(now) >= stall {
+		return
+	}
+	c.writeBy = now.Add(stall + stall/8)
+	c.Conn.SetWriteDeadline(c.writeBy) // fails only on a closed connection, as the write then does
+}
+
+// SetWriteDeadline is for net/http: it clears the deadline after every request,
+// which must not cost a rolling one, and sets one for a TLS handshake.
+func (c *clientConn) SetWriteDeadline(t time.Time) error {
+	if t.IsZero() && !c.foreign {
+		return nil
+	}
+	c.foreign = !t.IsZero()
+	c.writeBy = time.Time{}
+	return c.Conn.SetWriteDeadline(t)
+}
+
+// SetDeadline would bypass the bookkeeping of the two deadlines.
+func (c *clientConn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}
+
+func (c *clientConn) Read(p []byte) (int, error) {
+	c.mu.Lock()
+	if c.bodyIdle > 0 {
+		if now := time.Now(); c.readBy.Sub(now) < c.bodyIdle {
+			c.readBy = now.Add(c.bodyIdle + c.bodyIdle/8)
+			c.Conn.SetReadDeadline(c.readBy)
+		}
+	}
+	c.mu.Unlock()
+	return c.Conn.Read(p)
+}
+
+// readingBody bounds the silence between two reads while d is not 0. The end of
+// the body must be told with 0: what waits for the next request, and for the
+// client's leaving, may wait for ever.
+func (c *clientConn) readingBody(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.bodyIdle = d
+	if d == 0 && !c.readBy.IsZero() {
+		c.readBy = time.Time{}
+		c.Conn.SetReadDeadline(time.Time{})
+	}
+}
+
+// CloseWrite lets net/http say goodbye before it closes.
+func (c *clientConn) CloseWrite() error {
+	if cw, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return cw.CloseWrite()
+	}
+	return nil
+}
+
+func (c *clientConn) Close() error {
+	c.once.Do(c.closed)
+	return c.Conn.Close()
+}
+
+// reset makes the coming close a TCP reset: the only way to show a client that a
+// body without length or chunks was cut.
+func (c *clientConn) reset() {
+	if tcp, ok := c.Conn.(*net.TCPConn); ok {
+		tcp.SetLinger(0)
+	}
+}

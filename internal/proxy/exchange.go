@@ -1,0 +1,260 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/vega-proxy/vega-proxy/internal/dialect"
+	"github.com/vega-proxy/vega-proxy/internal/upstream"
+)
+
+// The causes with which an exchange's context ends. Any other cause means that
+// the client went away.
+var (
+	errDraining  = errors.New("the proxy is shutting down")
+	errCancelled = errors.New("the administrator cancelled the exchange")
+)
+
+// exchange is one request and its answer. It is owned by the handler's
+// goroutine.
+type exchange struct {
+	s      *Server
+	w      http.ResponseWriter
+	r      *http.Request
+	conn   *clientConn // nil where the server is driven without our listener
+	strict *strictConn
+
+	id     string
+	path   string // decoded and cleaned
+	route  dialect.Route
+	parsed bool   // generate or embed: the kinds whose bodies are read
+	bypass string // why the cache had no part in it
+
+	buffer *bytes.Buffer // lent for body
+	body   []byte        // the request's body, or its beginning beside stream
+	stream *timedBody    // what is passed on as it comes
+	model  string
+	asked  dialect.Request
+
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	// asking is the upstream that has the request, for the one question
+	// whether it finishes alone.
+	asking atomic.Pointer[upstream.Upstream]
+	answer *upstream.Answer
+
+	meter  dialect.Meter
+	tally  tally
+	report report
+}
+
+// report is what is known of an exchange at its end.
+type report struct {
+	start, received time.Time
+	status          int
+	code            Code    // of a refusal or a cut, else empty
+	ended           EndedBy // which side ended it
+	err             error
+	bytesIn         int64
+	bytesOut        int64
+}
+
+// EndedBy is the side that ended an exchange.
+type EndedBy string
+
+const (
+	byUpstream EndedBy = "upstream" // the answer ended
+	byClient   EndedBy = "client"   // the client went away
+	byStall    EndedBy = "stall"    // the client took nothing for too long
+	byTimeout  EndedBy = "timeout"  // the upstream kept a deadline of ours waiting
+	byError    EndedBy = "error"    // the upstream broke off, or was not to be had
+	byAdmin    EndedBy = "admin"
+	byShutdown EndedBy = "shutdown"
+	byProxy    EndedBy = "proxy" // refused at the door
+)
+
+// statusClientGone is what logs and metrics show where no answer was possible.
+const statusClientGone = 499
+
+// run does the exchange and tells whether the connection must be aborted, as
+// the only sign of a cut that every client sees.
+func (x *exchange) run() (abort bool) {
+	defer x.release()
+	if no := x.admit(); no != nil {
+		return x.refuse(no)
+	}
+	if no := x.read(); no != nil {
+		return x.refuse(no)
+	}
+	x.report.received = time.Now()
+	defer x.watch()()
+	answer, err := x.s.opts.Upstreams.Do(x.ctx, x.call())
+	if err != nil {
+		return x.refuse(x.explain(err))
+	}
+	x.answer = answer
+	if answer.Status == http.StatusSwitchingProtocols {
+		return x.upgrade()
+	}
+	return x.relay()
+}
+
+// admit names the exchange and lets it in, or says why not.
+func (x *exchange) admit() *refusal {
+	x.id = requestID(x.r.Header)
+	x.path = cleanPath(x.r.URL.Path)
+	x.route = dialect.RouteOf(x.r.Method, x.path)
+	x.parsed = x.route.Kind == dialect.KindGenerate || x.route.Kind == dialect.KindEmbed
+	x.bypass = "kind"
+	if x.parsed {
+		x.bypass = "policy"
+	}
+	switch {
+	case x.strict != nil && x.strict.ambiguous.Load():
+		return &refusal{code: ambiguous, close: true, message: "the request's length is ambiguous: Transfer-Encoding beside Content-Length, or in HTTP/1.0"}
+	case x.r.Method == http.MethodConnect:
+		return &refusal{code: unsupported, message: "CONNECT is not supported: this is a reverse proxy"}
+	}
+	if no := x.s.guard.check(x.r, x.path); no != nil {
+		return no
+	}
+	if x.s.draining.Load() {
+		return &refusal{code: shuttingDown, close: true, retryAfter: time.Second, message: "this proxy is shutting down"}
+	}
+	return nil
+}
+
+// read reads what must be known of the body.
+func (x *exchange) read() *refusal {
+	if no := x.readBody(); no != nil {
+		return no
+	}
+	plain, no := x.inspected()
+	if no != nil {
+		return no
+	}
+	switch {
+	case x.parsed:
+		x.asked = dialect.ParseRequest(x.route, plain)
+		x.model = x.asked.Model
+	case x.route.ModelInBody:
+		x.model = dialect.ModelOf(plain)
+	}
+	return nil
+}
+
+// watch makes the exchange's context, which ends with the client unless the
+// upstream that was asked finishes alone. The func it returns ends it.
+func (x *exchange) watch() (stop func()) {
+	client := x.r.Context()
+	if !x.s.finishes {
+		x.ctx, x.cancel = context.WithCancelCause(client)
+		return func() { x.cancel(nil) }
+	}
+	x.ctx, x.cancel = context.WithCancelCause(context.WithoutCancel(client))
+	stopWatching := context.AfterFunc(client, func() {
+		cause := context.Cause(client)
+		if u := x.asking.Load(); u == nil || !u.FinishesAlone() || errors.Is(cause, errDraining) {
+			x.cancel(cause)
+		}
+	})
+	return func() {
+		stopWatching()
+		x.cancel(nil)
+	}
+}
+
+// call is the request as the upstreams get it.
+func (x *exchange) call() *upstream.Call {
+	c := &upstream.Call{
+		Method: x.r.Method,
+		Target: x.target(),
+		Body:   x.body,
+		Model:  x.model,
+		Retry:  x.retry(),
+		Judge:  x.judge,
+		Chosen: x.chosen,
+	}
+	c.Upgrade = upgradeOf(x.r.Header)
+	c.Header = x.outbound()
+	if x.stream != nil {
+		c.Body, c.Stream, c.Length = nil, x.stream, x.r.ContentLength
+		c.StopStream = x.stopStream
+		c.Trailer = func() http.Header { return x.r.Trailer }
+	}
+	c.Informational = x.informational
+	return c
+}
+
+func (x *exchange) chosen(u *upstream.Upstream) { x.asking.Store(u) }
+
+// target is the request-target as it came. A client that takes us for a forward
+// proxy names a host, which is not where the request goes.
+func (x *exchange) target() string {
+	if strings.HasPrefix(x.r.RequestURI, "/") {
+		return x.r.RequestURI
+	}
+	return x.r.URL.RequestURI()
+}
+
+// retry translates what the endpoint allows.
+func (x *exchange) retry() upstream.Retry {
+	switch {
+	case x.route.Kind == dialect.KindManage, x.route.Retry == dialect.RetryNever:
+		return upstream.RetryNever
+	case x.route.Retry == dialect.RetrySafe, x.route.Kind == dialect.KindEmbed, x.route.Kind == dialect.KindRead:
+		return upstream.RetryAnywhere
+	case x.route.Kind == dialect.KindGenerate:
+		return upstream.RetryElsewhere
+	default:
+		return upstream.RetryUnsent
+	}
+}
+
+// stopStream ends a read of the request's body that nobody needs any more.
+func (x *exchange) stopStream() {
+	// A connection without deadlines cannot be stopped; its read then ends with
+	// the client.
+	_ = http.NewResponseController(x.w).SetReadDeadline(time.Now())
+}
+
+// informational passes an interim answer on.
+func (x *exchange) informational(status int, h http.Header) {
+	to := x.w.Header()
+	for name, values := range h {
+		to[name] = values
+	}
+	x.w.WriteHeader(status)
+	clear(to)
+}
+
+// release gives back what was lent, on every path.
+func (x *exchange) release() {
+	if x.answer != nil {
+		x.endAnswer()
+	}
+	if x.buffer != nil && x.buffer.Cap() <= maxPooledBody {
+		bodies.Put(x.buffer)
+	}
+	x.buffer, x.body = nil, nil
+}
+
+// requestID is the client's own id if it is fit to be shown, else a new one.
+func requestID(h http.Header) string {
+	id := h.Get("X-Request-Id")
+	if id != "" && len(id) <= 128 && strings.IndexFunc(id, func(c rune) bool { return c <= ' ' || c > '~' }) < 0 {
+		return id
+	}
+	v7, err := uuid.NewV7()
+	if err != nil { // the system has no randomness
+		return "unknown"
+	}
+	return v7.String()
+}

@@ -1,0 +1,105 @@
+package proxy
+
+import (
+	"net"
+	"net/http"
+	"net/textproto"
+	"strings"
+)
+
+const (
+	viaName      = "vega-proxy"
+	headerID     = "X-Vega-Request-Id"
+	headerUp     = "X-Vega-Upstream"
+	headerCache  = "X-Vega-Cache"
+	headerReason = "X-Vega-Cache-Reason"
+	headerError  = "X-Vega-Error"
+)
+
+// hopByHop are the headers of one connection, which never pass.
+var hopByHop = []string{
+	"Connection", "Proxy-Connection", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
+	"Proxy-Authenticate", "Proxy-Authorization",
+}
+
+// stripHops removes what concerns one connection only, with what Connection names.
+func stripHops(h http.Header) {
+	for _, line := range h["Connection"] {
+		for name := range strings.SplitSeq(line, ",") {
+			if name = textproto.TrimString(name); name != "" {
+				h.Del(name)
+			}
+		}
+	}
+	for _, name := range hopByHop {
+		delete(h, name)
+	}
+}
+
+// outbound makes the client's header into the one that goes upstream, in place:
+// net/http has read all it needs from it.
+func (x *exchange) outbound() http.Header {
+	h := x.r.Header
+	stripHops(h)
+	delete(h, "Expect") // the body is read before, or passed on at once
+	for name := range h {
+		if strings.HasPrefix(name, "X-Vega-") {
+			delete(h, name)
+		}
+	}
+	if key := h.Get("X-Api-Key"); key != "" && x.s.opts.IsAdminKey(key) {
+		delete(h, "X-Api-Key")
+	}
+	// Whoever is in front of a sidecar is the application: what it claims about
+	// others is replaced.
+	delete(h, "Forwarded")
+	if host, _, err := net.SplitHostPort(x.r.RemoteAddr); err == nil {
+		h["X-Forwarded-For"] = []string{host}
+	} else {
+		delete(h, "X-Forwarded-For")
+	}
+	h["X-Forwarded-Host"] = []string{x.r.Host}
+	proto := "http"
+	if x.r.TLS != nil {
+		proto = "https"
+	}
+	h["X-Forwarded-Proto"] = []string{proto}
+	h["Via"] = append(h["Via"], via(x.r.ProtoMajor, x.r.ProtoMinor))
+	return h
+}
+
+// via is our own mark, with the version of the message as it was received.
+func via(major, minor int) string {
+	switch {
+	case major == 2:
+		return "2.0 " + viaName
+	case major == 1 && minor == 0:
+		return "1.0 " + viaName
+	default:
+		return "1.1 " + viaName
+	}
+}
+
+// inbound copies an answer's header to the client's, adding our own marks.
+func (x *exchange) inbound(from http.Header) {
+	stripHops(from)
+	to := x.w.Header()
+	for name, values := range from {
+		to[name] = values
+	}
+	to["Via"] = append(from["Via"], "1.1 "+viaName)
+	for _, name := range [...]string{"Date", "Content-Type"} {
+		if _, ok := to[name]; !ok {
+			to[name] = nil // net/http would make one up
+		}
+	}
+	to[headerUp] = []string{x.answer.Upstream.Name()}
+	x.mark(to)
+}
+
+// mark sets what every answer carries.
+func (x *exchange) mark(h http.Header) {
+	h[headerID] = []string{x.id}
+	h[headerCache] = []string{"BYPASS"}
+	h[headerReason] = []string{x.bypass}
+}

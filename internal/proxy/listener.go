@@ -1,0 +1,164 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// listener wraps each accepted connection, and lets no more in than allowed:
+// beyond that they wait in the system's queue.
+type listener struct {
+	net.Listener
+	places chan struct{} // nil is no limit
+	done   chan struct{} // closed with the listener
+	once   sync.Once
+}
+
+func newListener(ln net.Listener, maxConnections int) *listener {
+	l := &listener{Listener: ln, done: make(chan struct{})}
+	if maxConnections > 0 {
+		l.places = make(chan struct{}, maxConnections)
+	}
+	return l
+}
+
+func (l *listener) Accept() (net.Conn, error) {
+	c, err := l.accept()
+	if err != nil {
+		return nil, err
+	}
+	return &strictConn{Conn: c}, nil
+}
+
+func (l *listener) accept() (*clientConn, error) {
+	if l.places != nil {
+		select {
+		case l.places <- struct{}{}:
+		case <-l.done:
+			return nil, net.ErrClosed
+		}
+	}
+	c, err := l.Listener.Accept()
+	if err != nil {
+		l.leave()
+		return nil, err
+	}
+	return &clientConn{Conn: c, closed: l.leave}, nil
+}
+
+func (l *listener) leave() {
+	if l.places != nil {
+		<-l.places
+	}
+}
+
+func (l *listener) Close() error {
+	l.once.Do(func() { close(l.done) })
+	return l.Listener.Close()
+}
+
+// tlsListener makes the handshake itself, each in its own goroutine, since only
+// then is it known whether the client speaks HTTP/1.1, whose heads are watched,
+// or HTTP/2.
+type tlsListener struct {
+	*listener
+	config  *tls.Config
+	timeout time.Duration
+	ready   chan net.Conn
+	failed  chan error
+	ctx     context.Context
+	stop    context.CancelFunc
+	wg      sync.WaitGroup
+}
+
+func newTLSListener(l *listener, config *tls.Config, timeout time.Duration) *tlsListener {
+	t := &tlsListener{listener: l, config: config, timeout: timeout, ready: make(chan net.Conn), failed: make(chan error, 1)}
+	t.ctx, t.stop = context.WithCancel(context.Background())
+	t.wg.Go(t.run)
+	return t
+}
+
+// run accepts until the listener is closed.
+func (t *tlsListener) run() {
+	for {
+		c, err := t.accept()
+		if ne, ok := errors.AsType[net.Error](err); ok && !errors.Is(err, net.ErrClosed) && ne.Timeout() {
+			continue
+		}
+		if err != nil {
+			t.failed <- err
+			return
+		}
+		t.wg.Go(func() { t.handshake(c) })
+	}
+}
+
+func (t *tlsListener) handshake(c *clientConn) {
+	conn := tls.Server(c, t.config)
+	ctx, cancel := context.WithTimeout(t.ctx, t.timeout)
+	defer cancel()
+	if err := conn.HandshakeContext(ctx); err != nil {
+		conn.Close() // a client that does not speak our TLS gets the alert, no more
+		return
+	}
+	var out net.Conn = conn
+	if conn.ConnectionState().NegotiatedProtocol != "h2" {
+		out = &strictTLSConn{strictConn: strictConn{Conn: conn}, tls: conn}
+	}
+	select {
+	case t.ready <- out:
+	case <-t.ctx.Done():
+		conn.Close()
+	}
+}
+
+func (t *tlsListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-t.ready:
+		return c, nil
+	case err := <-t.failed:
+		t.failed <- err // for whoever asks again
+		return nil, err
+	}
+}
+
+func (t *tlsListener) Close() error {
+	err := t.listener.Close()
+	t.stop()
+	t.wg.Wait()
+	return err
+}
+
+type connKey struct{}
+
+// conns is what a handler finds of its connection.
+type conns struct {
+	client *clientConn
+	strict *strictConn // nil with HTTP/2
+}
+
+// connContext lets handlers find the connection that net/http hides.
+func connContext(ctx context.Context, c net.Conn) context.Context {
+	var found conns
+	switch c := c.(type) {
+	case *strictConn:
+		found.strict = c
+		found.client, _ = c.Conn.(*clientConn)
+	case *strictTLSConn:
+		found.strict = &c.strictConn
+		found.client, _ = c.tls.NetConn().(*clientConn)
+	case *tls.Conn:
+		found.client, _ = c.NetConn().(*clientConn)
+	}
+	return context.WithValue(ctx, connKey{}, found)
+}
+
+func connsOf(r *http.Request) conns {
+	c, _ := r.Context().Value(connKey{}).(conns)
+	return c
+}

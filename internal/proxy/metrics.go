@@ -1,0 +1,163 @@
+package proxy
+
+import (
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/vega-proxy/vega-proxy/internal/dialect"
+)
+
+// The buckets of the OpenTelemetry conventions for generative AI.
+var (
+	durationBuckets = []float64{0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92}
+	firstBuckets    = []float64{0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10}
+	perTokenBuckets = []float64{0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5}
+	tokenBuckets    = []float64{1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864}
+)
+
+// maxModels is how many models get series of their own; later ones share one.
+const maxModels = 100
+
+const otherModel = "other"
+
+// Metrics are the exchanges' counters. It is safe for concurrent use.
+type Metrics struct {
+	requests  *prometheus.CounterVec
+	durations *prometheus.HistogramVec
+	ended     *prometheus.CounterVec
+	errors    *prometheus.CounterVec
+	inFlight  prometheus.Gauge
+	bytesIn   prometheus.Counter
+	bytesOut  prometheus.Counter
+	queued    *prometheus.HistogramVec
+
+	firstToken *prometheus.HistogramVec
+	perToken   *prometheus.HistogramVec
+	tokens     *prometheus.HistogramVec
+
+	// What the vectors gave before: a lookup by label values costs more than
+	// all the counting.
+	series sync.Map // seriesKey to *series; bounded as its members are
+	models struct {
+		sync.RWMutex
+		known map[string]string
+	}
+}
+
+// NewMetrics registers the counters.
+func NewMetrics(reg prometheus.Registerer) *Metrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+		reg.MustRegister(c)
+		return c
+	}
+	histogram := func(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+		h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels)
+		reg.MustRegister(h)
+		return h
+	}
+	m := &Metrics{
+		requests:  counter("vega_requests_total", "Exchanges by endpoint, upstream and HTTP status; 499 is a client that left before an answer.", "endpoint", "upstream", "status"),
+		durations: histogram("vega_request_duration_seconds", "Time from the first byte in to the last byte out.", durationBuckets, "endpoint", "upstream"),
+		ended:     counter("vega_exchanges_ended_total", "Exchanges by the side that ended them.", "ended_by"),
+		errors:    counter("vega_errors_total", "Exchanges that the proxy refused or cut, by its error code.", "code"),
+		queued:    histogram("vega_queue_duration_seconds", "Time that requests waited for a place at the upstream, of those that waited.", durationBuckets, "upstream"),
+		firstToken: histogram("gen_ai_server_time_to_first_token_seconds", "Time from the whole request to the first token of a streamed answer.",
+			firstBuckets, "gen_ai_operation_name", "gen_ai_request_model"),
+		perToken: histogram("gen_ai_server_time_per_output_token_seconds", "Time between the tokens of a streamed answer after the first one.",
+			perTokenBuckets, "gen_ai_operation_name", "gen_ai_request_model"),
+		tokens: histogram("gen_ai_client_token_usage", "Tokens of one exchange as the upstream counted them.",
+			tokenBuckets, "gen_ai_operation_name", "gen_ai_request_model", "gen_ai_token_type"),
+		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{Name: "vega_requests_in_flight", Help: "Exchanges in progress."}),
+		bytesIn:  prometheus.NewCounter(prometheus.CounterOpts{Name: "vega_upstream_received_bytes_total", Help: "Bytes of answers read from upstreams."}),
+		bytesOut: prometheus.NewCounter(prometheus.CounterOpts{Name: "vega_client_sent_bytes_total", Help: "Bytes of answers handed to clients."}),
+	}
+	reg.MustRegister(m.inFlight, m.bytesIn, m.bytesOut)
+	m.models.known = make(map[string]string)
+	for _, by := range []EndedBy{byUpstream, byClient, byStall, byTimeout, byError, byAdmin, byShutdown, byProxy} {
+		m.ended.WithLabelValues(string(by))
+	}
+	for code := range statuses {
+		m.errors.WithLabelValues(string(code))
+	}
+	m.errors.WithLabelValues(string(clientGone))
+	return m
+}
+
+// modelLabel bounds what clients can make of the model label.
+func (m *Metrics) modelLabel(model string) string {
+	if model == "" {
+		return "none"
+	}
+	m.models.RLock()
+	label, ok := m.models.known[model]
+	full := len(m.models.known) >= maxModels
+	m.models.RUnlock()
+	switch {
+	case ok:
+		return label
+	case full:
+		return otherModel
+	}
+	m.models.Lock()
+	defer m.models.Unlock()
+	if len(m.models.known) >= maxModels {
+		return otherModel
+	}
+	model = strings.Clone(model)
+	label = strings.ToValidUTF8(model, "\uFFFD")
+	m.models.known[model] = label
+	return label
+}
+
+type seriesKey struct {
+	op       dialect.Op
+	status   int
+	upstream string
+	model    string // a label, so from a bounded set
+}
+
+// series is what exchanges of one kind count with.
+type series struct {
+	requests   prometheus.Counter
+	duration   prometheus.Observer
+	firstToken prometheus.Observer
+	perToken   prometheus.Observer
+	prompt     prometheus.Observer
+	completion prometheus.Observer
+}
+
+func (m *Metrics) seriesOf(k seriesKey) *series {
+	if s, ok := m.series.Load(k); ok {
+		return s.(*series)
+	}
+	endpoint, operation := k.op.String(), operationOf(k.op)
+	s := &series{
+		requests: m.requests.WithLabelValues(endpoint, k.upstream, strconv.Itoa(k.status)),
+		duration: m.durations.WithLabelValues(endpoint, k.upstream),
+	}
+	if operation != "" {
+		s.firstToken = m.firstToken.WithLabelValues(operation, k.model)
+		s.perToken = m.perToken.WithLabelValues(operation, k.model)
+		s.prompt = m.tokens.WithLabelValues(operation, k.model, "input")
+		s.completion = m.tokens.WithLabelValues(operation, k.model, "output")
+	}
+	m.series.Store(k, s)
+	return s
+}
+
+// operationOf is the endpoint in the words of the GenAI conventions.
+func operationOf(op dialect.Op) string {
+	switch op {
+	case dialect.OpChat, dialect.OpOllamaChat, dialect.OpMessages, dialect.OpResponses:
+		return "chat"
+	case dialect.OpCompletions, dialect.OpOllamaGenerate:
+		return "text_completion"
+	case dialect.OpEmbeddings, dialect.OpOllamaEmbed, dialect.OpOllamaEmbeddings:
+		return "embeddings"
+	}
+	return ""
+}

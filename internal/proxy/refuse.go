@@ -1,0 +1,97 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/vega-proxy/vega-proxy/internal/dialect"
+	"github.com/vega-proxy/vega-proxy/internal/upstream"
+)
+
+// clientGone stands for the answer that nobody was there to get.
+const clientGone Code = "client_gone"
+
+// explain turns the failure to get an answer into ours.
+func (x *exchange) explain(err error) *refusal {
+	x.report.err = err
+	if e, ok := errors.AsType[*upstream.Error](err); ok {
+		return &refusal{code: e.Code, message: e.Message, retryAfter: e.RetryAfter}
+	}
+	switch {
+	case errors.Is(err, errDraining):
+		return &refusal{code: shuttingDown, close: true, retryAfter: time.Second, message: "this proxy is shutting down"}
+	case errors.Is(err, errCancelled):
+		return &refusal{code: cancelled, message: "the administrator cancelled this request"}
+	}
+	return &refusal{code: clientGone, close: true, message: "the client went away"}
+}
+
+// refuse answers in the proxy's own name, in the shape of the dialect.
+func (x *exchange) refuse(no *refusal) (abort bool) {
+	x.report.code = no.code
+	x.report.ended = endedBy(no.code)
+	if no.code == clientGone {
+		x.report.status = statusClientGone
+		return true
+	}
+	status := statuses[no.code]
+	h := x.w.Header()
+	x.mark(h)
+	if x.asking.Load() != nil {
+		h[headerUp] = []string{x.asking.Load().Name()}
+	}
+	h[headerError] = []string{string(no.code)}
+	if no.retryAfter > 0 {
+		h["Retry-After"] = []string{strconv.Itoa(int(math.Ceil(no.retryAfter.Seconds())))}
+	}
+	if no.code == unauthorized {
+		h["Www-Authenticate"] = []string{"Bearer"}
+	}
+	if no.close {
+		h["Connection"] = []string{"close"}
+	}
+	body := dialect.ErrorBody(x.route.Dialect, status, string(no.code), no.message)
+	h["Content-Type"] = []string{"application/json"}
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	x.report.status = status
+	x.w.WriteHeader(status)
+	if x.r.Method == http.MethodHead {
+		return false
+	}
+	n, err := x.w.Write(body)
+	x.report.bytesOut = int64(n)
+	return err != nil
+}
+
+// endedBy says whose doing a code is.
+func endedBy(code Code) EndedBy {
+	switch code {
+	case upstream.Broke, upstream.Unreachable:
+		return byError
+	case upstream.Timeout:
+		return byTimeout
+	case clientGone, requestBroke, requestTimeout:
+		return byClient
+	case shuttingDown:
+		return byShutdown
+	case cancelled:
+		return byAdmin
+	}
+	return byProxy
+}
+
+func byteSize(n int64) string {
+	for _, unit := range []struct {
+		name string
+		size int64
+	}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}} {
+		if n >= unit.size && n%unit.size == 0 {
+			return fmt.Sprintf("%d %s", n/unit.size, unit.name)
+		}
+	}
+	return fmt.Sprintf("%d bytes", n)
+}

@@ -1,0 +1,299 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/vega-proxy/vega-proxy/internal/dialect"
+	"github.com/vega-proxy/vega-proxy/internal/resilience"
+	"github.com/vega-proxy/vega-proxy/internal/stream"
+	"github.com/vega-proxy/vega-proxy/internal/upstream"
+	"github.com/vega-proxy/vega-proxy/internal/upstream/wire"
+)
+
+// tally is what is read off an answer in passing.
+type tally struct {
+	framing dialect.Framing
+	metered bool // a good answer of generate or embed, in plain sight
+	status  int
+	begun   bool // the first event without an error has come
+
+	first, last time.Time // of the events with content
+
+	// seen is the body as far as it must be read whole: of a JSON answer all,
+	// up to maxWhole; of an error answer its beginning.
+	seen  bytes.Buffer
+	whole bool // seen has every byte so far
+
+	outcome resilience.Outcome
+	cause   string
+	summary dialect.Summary
+}
+
+const (
+	// maxWhole is the longest JSON answer that is read for its meaning. A longer
+	// one passes all the same.
+	maxWhole = 8 << 20
+	// maxBlame is how much of an error answer is read to learn whose fault it is.
+	maxBlame = 4 << 10
+)
+
+// relay passes the answer on and judges it.
+func (x *exchange) relay() (abort bool) {
+	a := x.answer
+	x.report.status = a.Status
+	x.inbound(a.Header)
+	x.frame()
+	bodiless := x.r.Method == http.MethodHead || a.Status == http.StatusNoContent || a.Status == http.StatusNotModified
+	x.w.WriteHeader(a.Status)
+	sink := clientSink{ResponseWriter: x.w, flusher: flusherOf(x.w)}
+	if bodiless {
+		x.report.ended = byUpstream
+		x.settle(nil, 0)
+		return false
+	}
+	if a.Length != 0 && !a.Body.Ready() {
+		// The head came alone: the client's clock for it is running. Should the
+		// client be gone, the first write of the body will tell.
+		_ = sink.FlushError()
+	}
+	r := stream.Relay{
+		Framing:  splitting(x.tally.framing),
+		Length:   a.Length,
+		MaxEvent: x.s.maxEvent(a.Upstream.Name()),
+		Event:    x.event,
+		Piece:    x.piece,
+		Finish:   a.Upstream.FinishesAlone(),
+	}
+	if x.conn != nil {
+		x.conn.stall.Store(int64(x.s.stall(a.Upstream.Name())))
+	}
+	err := r.Copy(sink, a.Body)
+	x.report.bytesIn, x.report.bytesOut = r.BytesIn, r.BytesOut
+	x.conclude(err)
+	x.settle(err, r.BytesIn)
+	if r.Oversize {
+		x.tally.summary.Complete = x.tally.summary.Complete || err == nil && !x.tally.summary.HasError
+	}
+	if err == nil {
+		for name, values := range a.Trailer {
+			x.w.Header()[http.TrailerPrefix+name] = values
+		}
+		return false
+	}
+	x.endAnswer()
+	x.cut(sink, &r)
+	return true
+}
+
+// frame decides how the answer is read, and passes on how its length is told.
+func (x *exchange) frame() {
+	a, h := x.answer, x.w.Header()
+	encoded := len(h["Content-Encoding"]) > 0 && h.Get("Content-Encoding") != "identity"
+	t := &x.tally
+	t.status, t.whole = a.Status, true
+	t.framing = dialect.FramingOf(h.Get("Content-Type"))
+	if encoded {
+		t.framing = dialect.FramingNone
+	}
+	t.metered = x.parsed && !encoded && a.Status == http.StatusOK
+	if t.metered {
+		if t.framing == dialect.FramingNone { // a forgotten type, or no answer of a model at all
+			t.framing = dialect.FramingJSON
+		}
+		x.meter.Reset(x.route, t.framing)
+	}
+	switch {
+	case a.Length >= 0:
+		h["Content-Length"] = []string{strconv.FormatInt(a.Length, 10)}
+	case x.r.ProtoMajor == 1 && x.r.ProtoMinor == 1:
+		h["Transfer-Encoding"] = []string{"chunked"} // else net/http counts short bodies and adds a length
+	}
+}
+
+func splitting(f dialect.Framing) stream.Framing {
+	switch f {
+	case dialect.FramingSSE:
+		return stream.SSE
+	case dialect.FramingNDJSON:
+		return stream.NDJSON
+	}
+	return stream.Bytes
+}
+
+// event reads an event in passing, before it goes out.
+func (x *exchange) event(ev []byte, at time.Time) {
+	t := &x.tally
+	if !t.metered {
+		x.begin()
+		return
+	}
+	signal := x.meter.Event(ev)
+	if signal&dialect.Content != 0 {
+		if t.first.IsZero() {
+			t.first = at
+		}
+		t.last = at
+	}
+	if signal&dialect.ErrorObject == 0 && ev[0] != ':' {
+		x.begin()
+	}
+}
+
+// begin tells the breaker once that a stream has begun well.
+func (x *exchange) begin() {
+	if !x.tally.begun && x.tally.status == http.StatusOK && x.parsed {
+		x.answer.FirstGood()
+	}
+	x.tally.begun = true
+}
+
+// piece keeps what of a body without events must be understood later.
+func (x *exchange) piece(p []byte, _ time.Time) {
+	t := &x.tally
+	limit := 0
+	switch {
+	case t.metered && t.framing == dialect.FramingJSON:
+		limit = maxWhole
+	case t.status >= http.StatusBadRequest:
+		limit = maxBlame
+	}
+	if room := limit - t.seen.Len(); len(p) > room {
+		t.whole = false
+		p = p[:max(room, 0)]
+	}
+	t.seen.Write(p)
+}
+
+// conclude says which side ended the exchange, and with which code.
+func (x *exchange) conclude(err error) {
+	r := &x.report
+	r.err = err
+	_, reading := errors.AsType[*stream.ReadError](err)
+	switch {
+	case err == nil:
+		r.ended = byUpstream
+	case !reading:
+		r.ended, r.code = byClient, clientGone
+		if x.conn != nil && x.conn.stalled.Load() {
+			r.ended = byStall
+		}
+	case x.ctx.Err() != nil:
+		r.code = x.explain(context.Cause(x.ctx)).code
+		r.ended = endedBy(r.code)
+	default:
+		r.code = upstream.Broke
+		if we, ok := errors.AsType[*wire.Error](err); ok && we.Timeout != "" {
+			r.code = upstream.Timeout
+		}
+		r.ended = endedBy(r.code)
+	}
+	r.err = err
+}
+
+// settle judges the answer for the breaker.
+func (x *exchange) settle(err error, bytesIn int64) {
+	t := &x.tally
+	if t.metered {
+		if t.framing == dialect.FramingJSON && err == nil && t.whole {
+			x.meter.Whole(t.seen.Bytes())
+		}
+		t.summary = x.meter.Summary()
+	}
+	t.outcome, t.cause = resilience.Neutral, ""
+	switch {
+	case x.report.ended == byError, x.report.ended == byTimeout:
+		t.outcome, t.cause = resilience.Failure, err.Error()
+	case err != nil:
+	case t.status >= http.StatusBadRequest:
+		t.outcome = x.judge(x.answer.Upstream, t.status, t.seen.Bytes())
+		t.cause = "status " + strconv.Itoa(t.status)
+	case !x.parsed || t.status != http.StatusOK:
+	case bytesIn == 0:
+		t.outcome, t.cause = resilience.Failure, "an answer with an empty body"
+	case !t.metered, !t.whole && t.framing == dialect.FramingJSON:
+		t.outcome = resilience.Success // whole, as far as can be seen
+	case t.summary.HasError:
+		t.outcome, t.cause = resilience.Failure, "an error in the answer: "+t.summary.Error
+	case !t.summary.Complete:
+		t.outcome, t.cause = resilience.Failure, "an answer without its terminal signal"
+	default:
+		t.outcome = resilience.Success
+	}
+}
+
+// judge says whom an error status speaks against.
+func (x *exchange) judge(u *upstream.Upstream, status int, body []byte) resilience.Outcome {
+	cfg := u.Config().Breaker
+	switch {
+	case slices.Contains(cfg.NeutralStatuses, status), !slices.Contains(cfg.FailureStatuses, status):
+		return resilience.Neutral
+	case status < http.StatusInternalServerError: // somebody asked for it to count
+		return resilience.Failure
+	case dialect.BlameOf(x.route.Dialect, status, body) != dialect.BlameUpstream:
+		return resilience.Neutral
+	}
+	return resilience.Failure
+}
+
+// endAnswer gives the upstream's place back with the verdict on its answer.
+func (x *exchange) endAnswer() {
+	x.answer.End(x.tally.outcome, x.tally.cause)
+}
+
+// cut shows the client that the answer broke off: by an event of its dialect
+// where one can stand, and by the abort that follows in any case.
+func (x *exchange) cut(sink clientSink, r *stream.Relay) {
+	if x.report.ended == byClient || x.report.ended == byStall {
+		return
+	}
+	if r.Framing != stream.Bytes && !r.Broken {
+		event := dialect.ErrorEvent(x.route, x.tally.framing, string(x.report.code), x.cutMessage())
+		if _, err := sink.Write(event); err == nil {
+			_ = sink.FlushError() // the abort follows either way
+		}
+	}
+	if x.conn != nil && x.r.ProtoAtLeast(1, 0) && !x.r.ProtoAtLeast(1, 1) {
+		x.conn.reset()
+	}
+}
+
+func (x *exchange) cutMessage() string {
+	switch x.report.code {
+	case upstream.Timeout:
+		return "the upstream " + x.answer.Upstream.Name() + " stopped sending"
+	case shuttingDown:
+		return "this proxy is shutting down"
+	case cancelled:
+		return "the administrator cancelled this stream"
+	}
+	return "the upstream " + x.answer.Upstream.Name() + " broke off in the middle of its answer"
+}
+
+// clientSink is the client's side of a relay.
+type clientSink struct {
+	http.ResponseWriter
+	flusher flusher
+}
+
+type flusher interface{ FlushError() error }
+
+func (s clientSink) FlushError() error { return s.flusher.FlushError() }
+
+// flusherOf finds the writer's flush without the search that a
+// ResponseController makes at each call.
+func flusherOf(w http.ResponseWriter) flusher {
+	if f, ok := w.(flusher); ok {
+		return f
+	}
+	return controllerFlush{http.NewResponseController(w)}
+}
+
+type controllerFlush struct{ rc *http.ResponseController }
+
+func (c controllerFlush) FlushError() error { return c.rc.Flush() }

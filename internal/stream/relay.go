@@ -1,0 +1,229 @@
+package stream
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+// Source is the body of an upstream's answer.
+type Source interface {
+	// Read returns what is there, without waiting for more than one byte.
+	io.Reader
+	// Wait blocks until Read will not, so that no buffer is held meanwhile.
+	Wait() error
+	// Ready tells that Read has something, be it the end, without the network.
+	Ready() bool
+}
+
+// Sink is the client's side. Write may keep bytes back until FlushError.
+type Sink interface {
+	io.Writer
+	FlushError() error
+}
+
+// Relay passes one answer on. The zero value of each field means: off.
+type Relay struct {
+	Framing Framing
+	// Length is the body's length in bytes where it is known, else -1. It only
+	// saves a flush before the last byte.
+	Length int64
+	// MaxEvent is the longest event in bytes that is held until its end.
+	MaxEvent int
+	// Event is shown each whole event before it is written, with the time at
+	// which its last byte was read. It must not keep the bytes.
+	Event func(event []byte, at time.Time)
+	// Piece is shown all other bytes before they are written: those of a body
+	// without events, and the parts of an event longer than MaxEvent.
+	Piece func(piece []byte, at time.Time)
+	// Finish goes on reading, and showing, after the client has gone.
+	Finish bool
+
+	// What has passed, for whoever asks after Copy returned.
+	BytesIn, BytesOut int64
+	Events            int64
+	// Oversize tells that an event was longer than MaxEvent and so never shown.
+	Oversize bool
+	// Broken tells that the client has the first part of an event whose end
+	// never came: nothing can be added to the stream any more.
+	Broken bool
+}
+
+// ReadError is the upstream's failure to deliver the body.
+type ReadError struct{ Err error }
+
+func (e *ReadError) Error() string { return fmt.Sprintf("read the upstream's answer: %v", e.Err) }
+func (e *ReadError) Unwrap() error { return e.Err }
+
+// WriteError is the client's failure to take it.
+type WriteError struct{ Err error }
+
+func (e *WriteError) Error() string { return fmt.Sprintf("write to the client: %v", e.Err) }
+func (e *WriteError) Unwrap() error { return e.Err }
+
+// Copy moves src to dst until the body ends or one side fails. The error is a
+// *ReadError, a *WriteError, or nil after a clean end. With Finish and both
+// sides failed it is the *ReadError.
+//
+// Events that are ready together go out in one write, and are flushed before
+// Copy waits for more. The calling goroutine does it all.
+func (r *Relay) Copy(dst Sink, src Source) error {
+	c := copying{Relay: r, dst: dst, src: src, splitter: NewSplitter(r.Framing), size: smallBuffer}
+	defer c.release()
+	for {
+		err := c.step()
+		switch {
+		case err == nil:
+		case errors.Is(err, io.EOF):
+			if c.gone != nil {
+				return c.gone
+			}
+			return nil
+		default:
+			return err
+		}
+	}
+}
+
+// copying is the state of one Copy, owned by its goroutine.
+type copying struct {
+	*Relay
+	dst      Sink
+	src      Source
+	splitter Splitter
+	size     int    // of the next buffer
+	buf      []byte // borrowed; nil while nothing is held
+	held     int    // bytes in buf that wait for their event's end
+	gone     error  // why the client no longer gets anything
+}
+
+// step makes one read and passes on what it completed. It returns io.EOF after
+// a clean end.
+func (c *copying) step() error {
+	if c.held == 0 {
+		c.release()
+		if err := c.src.Wait(); err != nil && !errors.Is(err, io.EOF) {
+			return &ReadError{err}
+		}
+	}
+	c.room()
+	n, err := c.src.Read(c.buf[c.held:])
+	at := time.Now()
+	c.BytesIn += int64(n)
+	if c.held+n == len(c.buf) {
+		c.size = max(c.size, largeBuffer)
+	}
+	data := c.buf[:c.held+n]
+	passed := c.pass(data, at)
+	end := err != nil && errors.Is(err, io.EOF)
+	if end && passed < len(data) {
+		c.last(data[passed:], at)
+		passed = len(data)
+	}
+	if werr := c.write(data[:passed], end); werr != nil {
+		return werr
+	}
+	c.held = copy(c.buf, data[passed:])
+	switch {
+	case end:
+		return io.EOF
+	case err != nil:
+		return &ReadError{err}
+	}
+	return nil
+}
+
+// pass shows what is whole in data and returns how much of it may go out.
+func (c *copying) pass(data []byte, at time.Time) (passed int) {
+	for passed < len(data) {
+		n, event := c.splitter.Next(data[passed:])
+		if n == 0 {
+			break
+		}
+		unit := data[passed : passed+n]
+		passed += n
+		switch {
+		case c.Framing == Bytes:
+			c.piece(unit, at)
+		case event && c.Broken: // its beginning has passed already
+			c.Broken = false
+			c.piece(unit, at)
+		case event:
+			c.show(unit, at)
+		}
+	}
+	if rest := data[passed:]; len(rest) >= max(c.MaxEvent, 1) && c.Framing != Bytes {
+		c.splitter.Skip(rest)
+		c.Oversize, c.Broken = true, true
+		c.piece(rest, at)
+		passed = len(data)
+	}
+	return passed
+}
+
+// last passes what is held at a clean end: a last event that lacks its end, as
+// the last line of NDJSON may.
+func (c *copying) last(rest []byte, at time.Time) {
+	if c.Broken {
+		c.piece(rest, at)
+		return
+	}
+	c.show(rest, at)
+}
+
+func (c *copying) show(event []byte, at time.Time) {
+	c.Events++
+	if c.Event != nil {
+		c.Event(event, at)
+	}
+}
+
+func (c *copying) piece(piece []byte, at time.Time) {
+	if c.Piece != nil {
+		c.Piece(piece, at)
+	}
+}
+
+// write hands bytes to the client and flushes them, unless more is at hand that
+// can go out with them. The server flushes the last bytes of a body itself.
+func (c *copying) write(p []byte, end bool) error {
+	if len(p) == 0 || c.gone != nil {
+		return nil
+	}
+	_, err := c.dst.Write(p)
+	if err == nil {
+		c.BytesOut += int64(len(p))
+		if !end && c.BytesIn != c.Length && !c.src.Ready() {
+			err = c.dst.FlushError()
+		}
+	}
+	if err == nil {
+		return nil
+	}
+	c.gone = &WriteError{err}
+	if c.Finish {
+		return nil
+	}
+	return c.gone
+}
+
+// room makes sure that there is a buffer with space left.
+func (c *copying) room() {
+	switch {
+	case c.buf == nil:
+		c.buf = borrow(c.size)
+	case c.held == len(c.buf):
+		grown := borrow(2 * len(c.buf))
+		copy(grown, c.buf[:c.held])
+		giveBack(c.buf)
+		c.buf = grown
+	}
+}
+
+func (c *copying) release() {
+	if c.buf != nil {
+		giveBack(c.buf)
+		c.buf = nil
+	}
+}
