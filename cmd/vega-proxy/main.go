@@ -7,13 +7,18 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
+
+	"github.com/google/uuid"
 )
 
 // version is set by the build.
 var version = "dev"
 
 func main() {
+	spendMemory()
+	uuid.EnableRandPool() // request ids: one read of randomness for many of them
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // from here on a second signal kills
 	err := rootCommand().ExecuteContext(ctx)
@@ -25,6 +30,16 @@ func main() {
 		os.Exit(e.code)
 	}
 	os.Exit(1)
+}
+
+// spendMemory lets the garbage of a few more requests lie before it is
+// collected: the live heap of a proxy is so small that the default would collect
+// it hundreds of times a second under load. Who sets GOGC or GOMEMLIMIT knows
+// better.
+func spendMemory() {
+	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetGCPercent(400)
+	}
 }
 
 // exConfig is sysexits' EX_CONFIG: the configuration is wrong, and another start

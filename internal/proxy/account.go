@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/vega-proxy/vega-proxy/internal/dialect"
@@ -23,9 +24,9 @@ func (x *exchange) account() {
 	s := m.seriesOf(seriesKey{op: x.route.Op, status: knownStatus(r.status), upstream: upstream, model: model})
 	s.requests.Inc()
 	s.duration.Observe(now.Sub(r.start).Seconds())
-	m.ended.WithLabelValues(string(r.ended)).Inc()
+	m.ended[r.ended].Inc()
 	if r.code != "" {
-		m.errors.WithLabelValues(string(r.code)).Inc()
+		m.errors[r.code].Inc()
 	}
 	m.bytesIn.Add(float64(r.bytesIn))
 	m.bytesOut.Add(float64(r.bytesOut))
@@ -63,7 +64,8 @@ func (x *exchange) log(now time.Time, upstream string, streamed bool) {
 	if !x.s.opts.Log.Enabled(context.Background(), slog.LevelInfo) {
 		return
 	}
-	var room [20]slog.Attr
+	room := attrRooms.Get().(*[20]slog.Attr)
+	defer attrRooms.Put(room)
 	attrs := append(room[:0],
 		slog.String("request_id", x.id),
 		slog.String("method", x.r.Method),
@@ -104,7 +106,15 @@ func (x *exchange) log(now time.Time, upstream string, streamed bool) {
 	if t.summary.Usage.Known {
 		attrs = append(attrs, slog.Int64("prompt_tokens", t.summary.Usage.Prompt), slog.Int64("completion_tokens", t.summary.Usage.Completion))
 	}
-	x.s.opts.Log.LogAttrs(context.Background(), slog.LevelInfo, "exchange", attrs...)
+	// As a group without a name they stand in the line as if they had been given
+	// one by one, and the record need not keep them. A logger's own method would
+	// look up who called it, which this line does not show.
+	line := slog.NewRecord(now, slog.LevelInfo, "exchange", 0)
+	line.AddAttrs(slog.Attr{Value: slog.GroupValue(attrs...)})
+	_ = x.s.opts.Log.Handler().Handle(context.Background(), line) // a log that fails must not fail an exchange
 }
+
+// attrRooms lends the room for a line's attributes: a handler keeps none of them.
+var attrRooms = sync.Pool{New: func() any { return new([20]slog.Attr) }}
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

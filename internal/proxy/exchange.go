@@ -43,8 +43,7 @@ type exchange struct {
 	model  string
 	asked  dialect.Request
 
-	ctx    context.Context
-	cancel context.CancelCauseFunc
+	ctx context.Context
 	// asking is the upstream that has the request, for the one question
 	// whether it finishes alone.
 	asking atomic.Pointer[upstream.Upstream]
@@ -150,24 +149,25 @@ func (x *exchange) read() *refusal {
 	return nil
 }
 
-// watch makes the exchange's context, which ends with the client unless the
-// upstream that was asked finishes alone. The func it returns ends it.
+// watch sets the exchange's context, which ends with the client unless the
+// upstream that was asked finishes alone. The func it returns lets go of it.
 func (x *exchange) watch() (stop func()) {
 	client := x.r.Context()
 	if !x.s.finishes {
-		x.ctx, x.cancel = context.WithCancelCause(client)
-		return func() { x.cancel(nil) }
+		x.ctx = client
+		return func() {}
 	}
-	x.ctx, x.cancel = context.WithCancelCause(context.WithoutCancel(client))
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(client))
+	x.ctx = ctx
 	stopWatching := context.AfterFunc(client, func() {
 		cause := context.Cause(client)
 		if u := x.asking.Load(); u == nil || !u.FinishesAlone() || errors.Is(cause, errDraining) {
-			x.cancel(cause)
+			cancel(cause)
 		}
 	})
 	return func() {
 		stopWatching()
-		x.cancel(nil)
+		cancel(nil)
 	}
 }
 

@@ -58,15 +58,21 @@ func (x *exchange) outbound() http.Header {
 	} else {
 		delete(h, "X-Forwarded-For")
 	}
-	h["X-Forwarded-Host"] = []string{x.r.Host}
 	proto := "http"
 	if x.r.TLS != nil {
 		proto = "https"
 	}
-	h["X-Forwarded-Proto"] = []string{proto}
-	h["Via"] = append(h["Via"], via(x.r.ProtoMajor, x.r.ProtoMinor))
+	values := []string{x.r.Host, proto, via(x.r.ProtoMajor, x.r.ProtoMinor)}
+	h["X-Forwarded-Host"], h["X-Forwarded-Proto"] = values[0:1:1], values[1:2:2]
+	if hops := h["Via"]; len(hops) > 0 {
+		h["Via"] = append(hops, values[2])
+	} else {
+		h["Via"] = values[2:3:3]
+	}
 	return h
 }
+
+var ourVia = []string{"1.1 " + viaName}
 
 // via is our own mark, with the version of the message as it was received.
 func via(major, minor int) string {
@@ -87,19 +93,30 @@ func (x *exchange) inbound(from http.Header) {
 	for name, values := range from {
 		to[name] = values
 	}
-	to["Via"] = append(from["Via"], "1.1 "+viaName)
+	if hops := from["Via"]; len(hops) > 0 {
+		to["Via"] = append(hops, ourVia[0])
+	} else {
+		to["Via"] = ourVia
+	}
 	for _, name := range [...]string{"Date", "Content-Type"} {
 		if _, ok := to[name]; !ok {
 			to[name] = nil // net/http would make one up
 		}
 	}
-	to[headerUp] = []string{x.answer.Upstream.Name()}
 	x.mark(to)
 }
 
-// mark sets what every answer carries.
+// bypassed is the header's value where the cache had no part in an answer.
+var bypassed = []string{"BYPASS"}
+
+// mark sets what every answer carries. The values share one allocation.
 func (x *exchange) mark(h http.Header) {
-	h[headerID] = []string{x.id}
-	h[headerCache] = []string{"BYPASS"}
-	h[headerReason] = []string{x.bypass}
+	values := []string{x.id, x.bypass, ""}
+	h[headerID] = values[0:1:1]
+	h[headerCache] = bypassed
+	h[headerReason] = values[1:2:2]
+	if u := x.asking.Load(); u != nil {
+		values[2] = u.Name()
+		h[headerUp] = values[2:3:3]
+	}
 }

@@ -27,8 +27,8 @@ const otherModel = "other"
 type Metrics struct {
 	requests  *prometheus.CounterVec
 	durations *prometheus.HistogramVec
-	ended     *prometheus.CounterVec
-	errors    *prometheus.CounterVec
+	ended     map[EndedBy]prometheus.Counter // all there are; read-only
+	errors    map[Code]prometheus.Counter    // likewise
 	inFlight  prometheus.Gauge
 	bytesIn   prometheus.Counter
 	bytesOut  prometheus.Counter
@@ -62,8 +62,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		requests:  counter("vega_requests_total", "Exchanges by endpoint, upstream and HTTP status; 499 is a client that left before an answer.", "endpoint", "upstream", "status"),
 		durations: histogram("vega_request_duration_seconds", "Time from the first byte in to the last byte out.", durationBuckets, "endpoint", "upstream"),
-		ended:     counter("vega_exchanges_ended_total", "Exchanges by the side that ended them.", "ended_by"),
-		errors:    counter("vega_errors_total", "Exchanges that the proxy refused or cut, by its error code.", "code"),
+		ended:     make(map[EndedBy]prometheus.Counter),
+		errors:    make(map[Code]prometheus.Counter),
 		queued:    histogram("vega_queue_duration_seconds", "Time that requests waited for a place at the upstream, of those that waited.", durationBuckets, "upstream"),
 		firstToken: histogram("gen_ai_server_time_to_first_token_seconds", "Time from the whole request to the first token of a streamed answer.",
 			firstBuckets, "gen_ai_operation_name", "gen_ai_request_model"),
@@ -77,13 +77,15 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	}
 	reg.MustRegister(m.inFlight, m.bytesIn, m.bytesOut)
 	m.models.known = make(map[string]string)
+	ended := counter("vega_exchanges_ended_total", "Exchanges by the side that ended them.", "ended_by")
 	for _, by := range []EndedBy{byUpstream, byClient, byStall, byTimeout, byError, byAdmin, byShutdown, byProxy} {
-		m.ended.WithLabelValues(string(by))
+		m.ended[by] = ended.WithLabelValues(string(by))
 	}
+	errs := counter("vega_errors_total", "Exchanges that the proxy refused or cut, by its error code.", "code")
 	for code := range statuses {
-		m.errors.WithLabelValues(string(code))
+		m.errors[code] = errs.WithLabelValues(string(code))
 	}
-	m.errors.WithLabelValues(string(clientGone))
+	m.errors[clientGone] = errs.WithLabelValues(string(clientGone))
 	return m
 }
 

@@ -41,9 +41,6 @@ func (x *exchange) refuse(no *refusal) (abort bool) {
 	status := statuses[no.code]
 	h := x.w.Header()
 	x.mark(h)
-	if x.asking.Load() != nil {
-		h[headerUp] = []string{x.asking.Load().Name()}
-	}
 	h[headerError] = []string{string(no.code)}
 	if no.retryAfter > 0 {
 		h["Retry-After"] = []string{strconv.Itoa(int(math.Ceil(no.retryAfter.Seconds())))}

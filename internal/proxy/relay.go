@@ -29,6 +29,7 @@ type tally struct {
 	// up to maxWhole; of an error answer its beginning.
 	seen  bytes.Buffer
 	whole bool // seen has every byte so far
+	read  bool // the meter has read the body: it came in one piece
 
 	outcome resilience.Outcome
 	cause   string
@@ -110,7 +111,9 @@ func (x *exchange) frame() {
 	}
 	switch {
 	case a.Length >= 0:
-		h["Content-Length"] = []string{strconv.FormatInt(a.Length, 10)}
+		if len(h["Content-Length"]) != 1 {
+			h["Content-Length"] = []string{strconv.FormatInt(a.Length, 10)}
+		}
 	case x.r.ProtoMajor == 1 && x.r.ProtoMinor == 1:
 		h["Transfer-Encoding"] = []string{"chunked"} // else net/http counts short bodies and adds a length
 	}
@@ -163,6 +166,11 @@ func (x *exchange) piece(p []byte, _ time.Time) {
 	case t.status >= http.StatusBadRequest:
 		limit = maxBlame
 	}
+	if t.metered && int64(len(p)) == x.answer.Length && len(p) <= limit {
+		x.meter.Whole(p)
+		t.read = true
+		return
+	}
 	if room := limit - t.seen.Len(); len(p) > room {
 		t.whole = false
 		p = p[:max(room, 0)]
@@ -200,7 +208,7 @@ func (x *exchange) conclude(err error) {
 func (x *exchange) settle(err error, bytesIn int64) {
 	t := &x.tally
 	if t.metered {
-		if t.framing == dialect.FramingJSON && err == nil && t.whole {
+		if t.framing == dialect.FramingJSON && err == nil && t.whole && !t.read {
 			x.meter.Whole(t.seen.Bytes())
 		}
 		t.summary = x.meter.Summary()

@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// Backoff draws the wait before a further try, attempt 1 being the first of
-// them: anything from 0 to BaseBackoff × 2^(attempt−1), at most MaxBackoff. The
-// full range, and not a band around its end, spreads clients that failed
-// together furthest.
+// Backoff draws the wait before a further try, attempt 1 being the first of them:
+// anything from 0 to BaseBackoff × 2^(attempt−1), at most MaxBackoff. The full
+// range, and not a band around its end, spreads clients that failed together
+// furthest.
 func (c RetryConfig) Backoff(attempt int) time.Duration {
 	limit := doubled(c.BaseBackoff, max(attempt-1, 0), c.MaxBackoff)
 	return time.Duration(rand.Float64() * float64(limit))

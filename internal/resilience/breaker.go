@@ -27,9 +27,9 @@ func (s State) String() string { return [...]string{"closed", "half_open", "open
 // MarshalText is String, for JSON.
 func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// Transition tells of one change of state. OpenFor is the open time that was
-// drawn, 0 unless To is Open; Openings counts the openings since the last
-// recovery, this one included.
+// Transition tells of one change of state. OpenFor is the open time that was drawn,
+// 0 unless To is Open; Openings counts the openings since the last recovery, this
+// one included.
 type Transition struct {
 	Name     string
 	From, To State
@@ -50,21 +50,21 @@ func (e *OpenError) Error() string {
 	return fmt.Sprintf("circuit breaker %q is open: try again in %s", e.Name, e.RetryAfter)
 }
 
-// busyRetryAfter is for requests beyond the probe slots: the breaker is
-// deciding, and a probe needs only its first event to be judged.
+// busyRetryAfter is for requests beyond the probe slots: the breaker is deciding,
+// and a probe needs only its first event to be judged.
 const busyRetryAfter = time.Second
 
 var errFailed = errors.New("failed") // all that gobreaker needs to know
 
-// Breaker is the circuit breaker of one upstream. All methods may be called
-// from any goroutine.
+// Breaker is the circuit breaker of one upstream. All methods may be called from
+// any goroutine.
 //
-// The work is shared with gobreaker like this: gobreaker counts the run of
-// failures while closed and owns the state machine; Breaker decides when an
-// open one is tried again and who may be a probe. To gobreaker a half-open
-// period is one request, which succeeds when enough probes did and fails with
-// the first that fails. So open times can grow, slots can expire, and a reload
-// can change any setting, none of which gobreaker knows.
+// The work is shared with gobreaker like this: gobreaker counts the run of failures
+// while closed and owns the state machine; Breaker decides when an open one is
+// tried again and who may be a probe. To gobreaker a half-open period is one
+// request, which succeeds when enough probes did and fails with the first that
+// fails. So open times can grow, slots can expire, and a reload can change any
+// setting, none of which gobreaker knows.
 type Breaker struct {
 	name         string
 	onTransition func(Transition)
@@ -90,8 +90,8 @@ type Breaker struct {
 	delivering bool
 }
 
-// phase is the time between two changes of state. A permit remembers its
-// phase, so a result from before a change is known by its pointer.
+// phase is the time between two changes of state. A permit remembers its phase, so
+// a result from before a change is known by its pointer.
 type phase struct {
 	state   State
 	since   time.Time
@@ -109,11 +109,11 @@ type trial struct {
 	verdict   func(error) // gobreaker's
 }
 
-// NewBreaker returns a closed breaker. The settings must have been validated:
-// every number and duration positive. onTransition, which may be nil, is called
-// for each change of state, in order, one at a time, outside every lock, by the
-// goroutine that caused it or by one that is delivering already; it may call the
-// breaker, and must return soon.
+// NewBreaker returns a closed breaker. The settings must have been validated: every
+// number and duration positive. onTransition, which may be nil, is called for each
+// change of state, in order, one at a time, outside every lock, by the goroutine
+// that caused it or by one that is delivering already; it may call the breaker, and
+// must return soon.
 func NewBreaker(name string, cfg BreakerConfig, onTransition func(Transition)) *Breaker {
 	b := &Breaker{
 		name:         name,
@@ -138,11 +138,11 @@ func (b *Breaker) newEngine() *gobreaker.TwoStepCircuitBreaker[struct{}] {
 	})
 }
 
-// Allow admits one request, or refuses it with an *OpenError. Whoever gets a
-// permit reports on every path, even one that saw nothing (Neutral).
+// Allow admits one request, or refuses it with an *OpenError. Whoever gets a permit
+// reports on every path, even one that saw nothing (Neutral).
 //
-// A closed breaker takes no lock here, and an open one neither locks nor, but for one
-// error per millisecond, allocates.
+// A closed breaker takes no lock here, and an open one neither locks nor, but for
+// one error per millisecond, allocates.
 func (b *Breaker) Allow() (*Permit, error) {
 	ph := b.phase.Load()
 	switch ph.state {
@@ -168,8 +168,8 @@ func (ph *phase) refuse(name string, left time.Duration) *OpenError {
 	return e
 }
 
-// allowProbe begins a half-open period if an open one is over, and hands out
-// one of its slots if one is free.
+// allowProbe begins a half-open period if an open one is over, and hands out one of
+// its slots if one is free.
 func (b *Breaker) allowProbe() (*Permit, error) {
 	b.mu.Lock()
 	defer b.unlock()
@@ -197,8 +197,8 @@ func (b *Breaker) allowProbe() (*Permit, error) {
 	return nil, b.busy
 }
 
-// enter makes the change of state that gobreaker or a reset decided. It runs
-// with mu held.
+// enter makes the change of state that gobreaker or a reset decided. It runs with
+// mu held.
 func (b *Breaker) enter(to State) {
 	from := b.phase.Load().state
 	ph := &phase{state: to, since: time.Now()}
@@ -218,16 +218,16 @@ func (b *Breaker) enter(to State) {
 	}
 }
 
-// openTime draws the time to stay open: doubled with each opening, capped, and
-// only then spread by 20 % either way, so that the replicas of a fleet do not all come
+// openTime draws the time to stay open: doubled with each opening, capped, and only
+// then spread by 20 % either way, so that the replicas of a fleet do not all come
 // back at the cap's end.
 func (b *Breaker) openTime() time.Duration {
 	d := doubled(b.cfg.BaseTimeout, b.openings-1, b.cfg.MaxTimeout)
 	return time.Duration(float64(d) * (0.8 + 0.4*rand.Float64()))
 }
 
-// unlock delivers the transitions that were made under the lock, and gives the
-// lock back. One goroutine delivers at a time, so they keep their order.
+// unlock delivers the transitions that were made under the lock, and gives the lock
+// back. One goroutine delivers at a time, so they keep their order.
 func (b *Breaker) unlock() {
 	for len(b.outbox) > 0 && !b.delivering {
 		batch := b.outbox
@@ -242,12 +242,12 @@ func (b *Breaker) unlock() {
 	b.mu.Unlock()
 }
 
-// State returns the state without changing it: an open breaker whose time is
-// over stays open until somebody asks to be admitted.
+// State returns the state without changing it: an open breaker whose time is over
+// stays open until somebody asks to be admitted.
 func (b *Breaker) State() State { return b.phase.Load().state }
 
-// Reset closes the breaker, forgets the run of failures and the backoff, and
-// keeps the counts. Requests admitted before no longer decide anything if it was not
+// Reset closes the breaker, forgets the run of failures and the backoff, and keeps
+// the counts. Requests admitted before no longer decide anything if it was not
 // closed. It returns the new status.
 func (b *Breaker) Reset() Status {
 	b.mu.Lock()
@@ -265,10 +265,10 @@ func (b *Breaker) closeByHand(cause string) {
 	}
 }
 
-// Configure replaces the settings and keeps state and counts. The fail
-// threshold and the probe count hold from the next outcome or request on, the
-// times from the next opening or probe on. A breaker that is disabled while it is
-// not closed closes, as by a reset.
+// Configure replaces the settings and keeps state and counts. The fail threshold
+// and the probe count hold from the next outcome or request on, the times from the
+// next opening or probe on. A breaker that is disabled while it is not closed
+// closes, as by a reset.
 func (b *Breaker) Configure(cfg BreakerConfig) {
 	b.mu.Lock()
 	defer b.unlock()

@@ -221,6 +221,34 @@ func TestHalfOpenSlots(t *testing.T) {
 	})
 }
 
+// TestProbeComesTooLate: between the look at the phase and the lock, others
+// have changed the state.
+func TestProbeComesTooLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := NewBreaker("ollama", defaults, nil)
+		if p, err := b.allowProbe(); err != nil || p.lease != nil {
+			t.Errorf("closed: %+v, %v, want an ordinary permit", p, err)
+		}
+		report(t, b, 5, Failure)
+		_, err := b.allowProbe()
+		if open, ok := errors.AsType[*OpenError](err); !ok || open.RetryAfter != refused(t, b) {
+			t.Errorf("open: %v", err)
+		}
+	})
+}
+
+func TestErrorTexts(t *testing.T) {
+	for want, err := range map[string]error{
+		`circuit breaker "ollama" is open: try again in 1.5s`:      &OpenError{Name: "ollama", RetryAfter: 1500 * time.Millisecond},
+		"no place is free: 4 requests in flight, 100 in the queue": &FullError{InFlight: 4, Queued: 100},
+		"no place became free in 30s":                              &QueueTimeoutError{Waited: 30 * time.Second},
+	} {
+		if err.Error() != want {
+			t.Errorf("%q, want %q", err, want)
+		}
+	}
+}
+
 func TestHungProbe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var causes []string
@@ -263,6 +291,10 @@ func TestLongProbes(t *testing.T) {
 		// A stream of an hour was judged at its first event.
 		stream := admitted(t, b)
 		stream.FirstGood()
+		if stream.lease.Stop() {
+			t.Error("the timer of a judged probe is still running")
+		}
+		stream.expire(0) // as if the timer had gone off in the same moment
 		time.Sleep(time.Hour)
 		wantState(t, b, HalfOpen)
 		// One whose period is over has no lease any more.

@@ -12,10 +12,10 @@ const (
 	budgetFloor = 10
 )
 
-// RetryBudget bounds the load that retries add: in any 10 s, at most
-// max(10, percent of the requests of these 10 s). Without it, retries multiply
-// the load of an upstream just when it fails under it. All methods may be called from
-// any goroutine.
+// RetryBudget bounds the load that retries add: in any 10 s, at most max(10,
+// percent of the requests of these 10 s). Without it, retries multiply the load of
+// an upstream just when it fails under it. All methods may be called from any
+// goroutine.
 type RetryBudget struct {
 	start   time.Time
 	percent int
@@ -36,8 +36,8 @@ type RetryStats struct {
 
 // NewRetryBudget returns a budget of percent of the requests.
 func NewRetryBudget(percent int) *RetryBudget {
-	// The oldest bucket is partly older than the window. Retries are remembered that
-	// much longer and requests are not, so the bound is never exceeded.
+	// The oldest bucket is partly older than the window. Retries are remembered
+	// that much longer and requests are not, so the bound is never exceeded.
 	n := int(budgetWindow / budgetBucket)
 	return &RetryBudget{
 		start:    time.Now(),

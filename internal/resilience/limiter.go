@@ -26,9 +26,9 @@ func (e *QueueTimeoutError) Error() string {
 	return fmt.Sprintf("no place became free in %s", e.Waited)
 }
 
-// Limiter bounds how many requests are in flight. Those that find no place wait
-// in a queue, itself bounded, and are served in the order they came; nobody
-// overtakes. All methods may be called from any goroutine.
+// Limiter bounds how many requests are in flight. Those that find no place wait in
+// a queue, itself bounded, and are served in the order they came; nobody overtakes.
+// All methods may be called from any goroutine.
 type Limiter struct {
 	mu           sync.Mutex // guards what follows
 	maxInFlight  int
@@ -38,14 +38,15 @@ type Limiter struct {
 	waiters      list.List // of chan struct{}, closed when the waiter has its place
 }
 
-// NewLimiter returns a limiter of maxInFlight places, 0 meaning no limit.
-// queue is how many may wait, 0 meaning none; queueTimeout is how long each
-// may, 0 meaning as long as its context.
+// NewLimiter returns a limiter of maxInFlight places, 0 meaning no limit. queue is
+// how many may wait, 0 meaning none; queueTimeout is how long each may, 0 meaning
+// as long as its context.
 func NewLimiter(maxInFlight, queue int, queueTimeout time.Duration) *Limiter {
 	return &Limiter{maxInFlight: maxInFlight, maxQueue: queue, queueTimeout: queueTimeout}
 }
 
-// TryAcquire takes a place if one is free now and nobody waits for it.
+// TryAcquire takes a place if one is free now. On success the caller owes one
+// Release.
 func (l *Limiter) TryAcquire() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -54,8 +55,8 @@ func (l *Limiter) TryAcquire() bool {
 
 // Acquire takes a place, waiting for its turn if none is free. On success the
 // caller owes one Release. It fails with a *FullError at once, a
-// *QueueTimeoutError, or the cause of ctx's end; it has no place then, and has left
-// the queue.
+// *QueueTimeoutError, or the cause of ctx's end; the caller then has no place and
+// has left the queue.
 func (l *Limiter) Acquire(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -93,8 +94,8 @@ func (l *Limiter) Acquire(ctx context.Context) error {
 	}
 }
 
-// leave takes a waiter out of the queue. If its turn has just come, the place
-// goes on to the next.
+// leave takes a waiter out of the queue. If its turn has just come, the place goes
+// on to the next.
 func (l *Limiter) leave(place *list.Element, turn chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -118,9 +119,9 @@ func (l *Limiter) Release() {
 	l.admit()
 }
 
-// Configure replaces the limits. Waiters that a higher limit has a place for
-// are admitted; under a lower one nobody is thrown out of a place or of the
-// queue, and a new timeout holds for those who come.
+// Configure replaces the limits. Waiters that a higher limit has a place for are
+// admitted; under a lower one nobody is thrown out of a place or of the queue, and
+// a new timeout holds for those who come.
 func (l *Limiter) Configure(maxInFlight, queue int, queueTimeout time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -142,10 +143,10 @@ func (l *Limiter) Waiting() int {
 	return l.waiters.Len()
 }
 
-// take takes a place if there is a free one that no waiter has a claim to.
-// mu is held, as in what follows.
+// take takes a place if there is a free one. It overtakes nobody, since nobody
+// waits while a place is free. mu is held, as in what follows.
 func (l *Limiter) take() bool {
-	if l.waiters.Len() > 0 || !l.free() {
+	if !l.free() {
 		return false
 	}
 	l.inFlight++

@@ -100,6 +100,31 @@ func TestLimiterNobodyOvertakes(t *testing.T) {
 	})
 }
 
+// TestLimiterTurnOfOneWhoLeaves: the place comes when its waiter is already
+// on its way out, and goes on to the next.
+func TestLimiterTurnOfOneWhoLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := NewLimiter(1, 2, 0)
+		for range 200 {
+			l.TryAcquire()
+			ctx, leave := context.WithCancel(t.Context())
+			go func() { _ = l.Acquire(ctx) }()
+			synctest.Wait()
+			next := make(chan error, 1)
+			go func() { next <- l.Acquire(t.Context()) }()
+			synctest.Wait()
+			leave()
+			l.Release()
+			synctest.Wait()
+			wantCounts(t, l, 1, 0)
+			if err := <-next; err != nil {
+				t.Fatal(err)
+			}
+			l.Release()
+		}
+	})
+}
+
 func TestLimiterConfigure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := NewLimiter(1, 10, 0)

@@ -10,8 +10,8 @@ import (
 type Outcome uint8
 
 const (
-	// Neutral says nothing about it: the client's mistake, a client that left,
-	// an upstream that is alive but busy.
+	// Neutral says nothing about it: the client's mistake, a client that left, an
+	// upstream that is alive but busy.
 	Neutral Outcome = iota
 	// Success is a whole answer that shows the upstream at work.
 	Success
@@ -19,8 +19,8 @@ const (
 	Failure
 )
 
-// Permit is the right to ask the upstream once. A permit that was given while
-// the breaker was half-open is a probe: it holds a slot until it is judged, at the
+// Permit is the right to ask the upstream once. A permit that was given while the
+// breaker was half-open is a probe: it holds a slot until it is judged, at the
 // latest for the probe timeout.
 type Permit struct {
 	b        *Breaker
@@ -33,8 +33,8 @@ type Permit struct {
 	good    bool // it was judged a success while its half-open period lasted
 }
 
-// FirstGood says that the first event of a stream came and is no error. It
-// judges a probe a success and gives its slot back, so that a long stream does not hold up
+// FirstGood says that the first event of a stream came and is no error. It judges a
+// probe a success and gives its slot back, so that a long stream does not hold up
 // the recovery; for every other permit it does nothing. Report is still due.
 func (p *Permit) FirstGood() {
 	if p.lease == nil {
@@ -45,13 +45,13 @@ func (p *Permit) FirstGood() {
 	p.settle(Success, "")
 }
 
-// Report says how the request ended, exactly once: further calls do nothing.
-// cause says in a few words why a Failure is one.
+// Report says how the request ended, exactly once: further calls do nothing. cause
+// says in a few words why a Failure is one.
 //
-// A result counts in the totals whenever it comes. It moves the breaker only if
-// the state has not changed since the permit was given. The one exception is a
-// probe that was judged by its first event: if its period closed the breaker,
-// its end counts like that of any other request.
+// A result counts in the totals whenever it comes. It moves the breaker only if the
+// state has not changed since the permit was given. The one exception is a probe
+// that was judged by its first event: if its period closed the breaker, its end
+// counts like that of any other request.
 func (p *Permit) Report(o Outcome, cause string) {
 	if p.reported.Swap(true) {
 		return
@@ -95,8 +95,8 @@ func (p *Permit) decide(o Outcome, cause string) {
 	}
 }
 
-// settle gives a probe's slot back, once, and lets the probe count in its
-// half-open period. It reports whether the period was still there to be counted in.
+// settle gives a probe's slot back, once, and lets the probe count in its half-open
+// period. It reports whether the period was still there to be counted in.
 func (p *Permit) settle(o Outcome, cause string) bool {
 	if p.settled {
 		return false

@@ -20,9 +20,9 @@ type Status struct {
 	Metrics         Metrics   `json:"metrics"`
 }
 
-// Metrics are a breaker's totals since it was made. A request counts when it
-// is refused or reports, so those in flight are in none of them. Rates are 1
-// where nothing was counted.
+// Metrics are a breaker's totals since it was made. A request counts when it is
+// refused or reports, so those in flight are in none of them. Rates are 1 where
+// nothing was counted.
 type Metrics struct {
 	TotalRequests       int64            `json:"total_requests"`
 	SuccessfulRequests  int64            `json:"successful_requests"`
@@ -36,8 +36,8 @@ type Metrics struct {
 	StateTransitions    StateTransitions `json:"state_transitions"`
 }
 
-// StateTransitions counts the changes of state. A reset of an open breaker is
-// in none of them.
+// StateTransitions counts the changes of state. A reset of an open breaker is in
+// none of them.
 type StateTransitions struct {
 	ClosedToOpen     int64 `json:"closed_to_open"`
 	OpenToHalfOpen   int64 `json:"open_to_half_open"`

@@ -208,12 +208,12 @@ func TestToolChoice(t *testing.T) {
 		{`{"type":"tool","name":"a"}`, nil, "a"},
 		{`"auto"`, &no, "a"},
 	} {
-		var got string
+		var got strings.Builder
 		for _, one := range chosen([]tool{two[0], two[1]}, json.RawMessage(c.choice), c.parallel) {
-			got += one.name
+			got.WriteString(one.name)
 		}
-		if got != c.want {
-			t.Errorf("tool_choice %s: calls %q, want %q", c.choice, got, c.want)
+		if got.String() != c.want {
+			t.Errorf("tool_choice %s: calls %q, want %q", c.choice, got.String(), c.want)
 		}
 	}
 }
@@ -222,7 +222,7 @@ func TestToolArgumentsInPieces(t *testing.T) {
 	_, ts := start(t, Config{})
 	body := `{"model":"demo","stream":true,"messages":[{"role":"user","content":"x"}],"tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object","properties":{"größe":{"type":"string"},"ort":{"type":"string"}}}}}]}`
 	got := send(t, ts, "POST", "/v1/chat/completions", body, "X-Sim-Like: vllm")
-	var args string
+	var args strings.Builder
 	for line := range strings.Lines(got.body) {
 		var r struct {
 			Choices []struct {
@@ -233,12 +233,12 @@ func TestToolArgumentsInPieces(t *testing.T) {
 		}
 		if json.Unmarshal([]byte(strings.TrimPrefix(line, "data: ")), &r) == nil && len(r.Choices) > 0 {
 			for _, c := range r.Choices[0].Delta.ToolCalls {
-				args += c.Function.Arguments
+				args.WriteString(c.Function.Arguments)
 			}
 		}
 	}
 	var v map[string]string
-	if err := json.Unmarshal([]byte(args), &v); err != nil || v["größe"] == "" || v["ort"] == "" {
-		t.Errorf("arguments %q: %v\n%s", args, err, got.body)
+	if err := json.Unmarshal([]byte(args.String()), &v); err != nil || v["größe"] == "" || v["ort"] == "" {
+		t.Errorf("arguments %q: %v\n%s", args.String(), err, got.body)
 	}
 }

@@ -25,11 +25,11 @@ var generations = []struct{ name, path, body, terminal, errorMark string }{
 }
 
 func request(path, body string, headers ...string) string {
-	extra := ""
+	var extra strings.Builder
 	for _, h := range headers {
-		extra += h + "\r\n"
+		extra.WriteString(h + "\r\n")
 	}
-	return fmt.Sprintf("POST %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n%sContent-Length: %d\r\n\r\n%s", path, extra, len(body), body)
+	return fmt.Sprintf("POST %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n%sContent-Length: %d\r\n\r\n%s", path, extra.String(), len(body), body)
 }
 
 const lastChunk = "\r\n0\r\n\r\n"
@@ -209,7 +209,7 @@ func TestHangUntilTheClientLeaves(t *testing.T) {
 	}
 }
 
-func TestSlowHeadArrivesInPieces(t *testing.T) {
+func TestSlowHeadThenTheAnswer(t *testing.T) {
 	_, ts := start(t, Config{Tokens: 3})
 	got, err := raw(t, ts, request("/api/chat", chatBody, "X-Sim-Fail: slowheaders", "X-Sim-Slow: 30ms"))
 	if err != nil || !strings.HasPrefix(got, "HTTP/1.1 200 OK\r\nConnection: close\r\n") || !strings.HasSuffix(got, "}\n") {
@@ -219,16 +219,16 @@ func TestSlowHeadArrivesInPieces(t *testing.T) {
 
 func TestFailRateIsSpreadEvenly(t *testing.T) {
 	s := New(Config{})
-	var hits string
+	var hits strings.Builder
 	for range 12 {
 		if s.hits(0.25) {
-			hits += "x"
+			hits.WriteString("x")
 		} else {
-			hits += "."
+			hits.WriteString(".")
 		}
 	}
-	if hits != "...x...x...x" {
-		t.Errorf("fail_rate 0.25 hits %s", hits)
+	if hits.String() != "...x...x...x" {
+		t.Errorf("fail_rate 0.25 hits %s", hits.String())
 	}
 	if s.hits(0) || !s.hits(1) {
 		t.Error("a share of 0 hits, or a share of 1 does not")

@@ -2,9 +2,12 @@ package simllm
 
 import (
 	"encoding/json"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -65,9 +68,8 @@ func TestTemplateFillsItsHoles(t *testing.T) {
 	}
 }
 
-// TestWordsCostNoAllocation keeps the simulator out of what a benchmark of a
-// proxy measures: ten times the words may not cost more than the making of the
-// text itself.
+// TestWordsCostNoAllocation keeps the simulator's garbage out of what a
+// benchmark of a proxy measures.
 func TestWordsCostNoAllocation(t *testing.T) {
 	x := &exchange{s: New(Config{}), w: &sink{header: http.Header{}}, r: httptest.NewRequest("GET", "/", nil)}
 	x.rc, x.k = http.NewResponseController(x.w), x.s.defaults
@@ -93,4 +95,36 @@ func BenchmarkStreamedAnswer(b *testing.B) {
 	for b.Loop() {
 		s.ServeHTTP(out, httptest.NewRequest("POST", "/v1/chat/completions", strings.NewReader(chatStreamBody)))
 	}
+}
+
+// TestSlowHeadDrips reads the head byte by byte against the clock.
+func TestSlowHeadDrips(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		defer theirs.Close()
+		x := &exchange{r: httptest.NewRequest("GET", "/", nil), k: knobs{slow: 5 * time.Second}}
+		d := &dripWriter{conn: ours, header: http.Header{"A": {"b"}}, x: x}
+		began := time.Now()
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			defer ours.Close()
+			if _, err := io.WriteString(d, "body"); err != nil {
+				t.Error(err)
+			}
+		})
+		const head = "HTTP/1.1 200 OK\r\nConnection: close\r\nA: b\r\n\r\n"
+		one := make([]byte, len(head))
+		for i := range head {
+			if n, err := theirs.Read(one[i:]); n != 1 || err != nil {
+				t.Fatalf("byte %d came with %d others: %v", i, n-1, err)
+			}
+		}
+		if took := time.Since(began).Round(time.Millisecond); string(one) != head || took != 5*time.Second {
+			t.Errorf("head %q in %v, want 5s", one, took)
+		}
+		if rest, err := io.ReadAll(theirs); string(rest) != "body" || err != nil {
+			t.Errorf("body %q %v", rest, err)
+		}
+		wg.Wait()
+	})
 }
