@@ -8,8 +8,11 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
+	"os/signal"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -31,6 +34,8 @@ type app struct {
 	reg   *prometheus.Registry
 
 	upstreams *upstream.Set
+	budget    *stream.Budget
+	streams   *stream.Registry
 	front     *proxy.Server
 	admin     *admin.Server
 
@@ -48,9 +53,11 @@ func newApp(cfg *config.Config, warnings []string, logTo io.Writer) (a *app, err
 		return nil, err
 	}
 	a.log = newLogger(a.lines, cfg.Log.Format, &a.level)
+	a.lines.lost = func(n int) { a.log.Warn("lines of the log were dropped, since nobody read it", "count", n) }
 	defer func() {
 		if err != nil {
 			a.close()
+			a.lines.flush(nil)
 		}
 	}()
 	for _, w := range warnings {
@@ -67,6 +74,7 @@ func newApp(cfg *config.Config, warnings []string, logTo io.Writer) (a *app, err
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		buildInfo(),
 	)
+	a.budget, a.streams = stream.NewBudget(cfg.Stream.TotalBufferBytes), stream.NewRegistry()
 	if err := a.buildUpstreams(); err != nil {
 		return nil, err
 	}
@@ -118,7 +126,7 @@ func (a *app) logTransition(t resilience.Transition) {
 	level := slog.LevelInfo
 	if t.To == resilience.Open {
 		level = slog.LevelWarn
-		attrs = append(attrs, slog.Duration("open_for", t.OpenFor), slog.Int("openings", t.Openings))
+		attrs = append(attrs, slog.Float64("open_for_seconds", t.OpenFor.Seconds()), slog.Int("openings", t.Openings))
 	}
 	a.log.LogAttrs(context.Background(), level, "circuit breaker", attrs...)
 }
@@ -133,16 +141,19 @@ func (a *app) buildFront() (err error) {
 		finishes = finishes || u.OnClientGone == "finish"
 	}
 	a.front, err = proxy.New(proxy.Options{
-		Config:       a.cfg.Config,
-		Upstreams:    a.upstreams,
-		Streams:      streams,
-		Finishes:     finishes,
-		Secret:       secret,
-		IsAdminKey:   a.admin.MatchesKey,
-		DrainDelay:   a.cfg.Shutdown.DrainDelay,
-		DrainTimeout: a.cfg.Shutdown.DrainTimeout,
-		Log:          a.log,
-		Metrics:      proxy.NewMetrics(a.reg),
+		Config:         a.cfg.Config,
+		Upstreams:      a.upstreams,
+		Streams:        streams,
+		Finishes:       finishes,
+		Budget:         a.budget,
+		StreamRegistry: a.streams,
+		StreamEvents:   stream.NewEvents(a.reg, a.budget),
+		Secret:         secret,
+		IsAdminKey:     a.admin.MatchesKey,
+		DrainDelay:     a.cfg.Shutdown.DrainDelay,
+		DrainTimeout:   a.cfg.Shutdown.DrainTimeout,
+		Log:            a.log,
+		Metrics:        proxy.NewMetrics(a.reg),
 	}, isLoopback(a.frontLn.Addr()))
 	return err
 }
@@ -164,6 +175,7 @@ func (a *app) buildAdmin() error {
 		Metrics:  a.reg,
 		Health:   []func() admin.Component{a.upstreamHealth},
 		Breakers: breakers{a.upstreams},
+		Streams:  streams{a.streams},
 		Config:   func() any { return a.cfg.Masked() },
 		LogLevel: &a.level,
 	}, a.log)
@@ -183,26 +195,24 @@ func (a *app) ready() error {
 // and what shows them, outlives the last of them.
 func (a *app) run(ctx context.Context) error {
 	defer a.close()
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
+	defer a.lines.start()()
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
 	back, stopBack := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBack()
-	lines, stopLines := context.WithCancel(context.WithoutCancel(ctx))
 
-	var wg, logWG sync.WaitGroup
-	logWG.Go(func() { a.lines.run(lines) })
-	defer logWG.Wait()
-	defer stopLines()
-
+	var wg sync.WaitGroup
 	failed := make(chan error, 2) // each part reports once
 	part := func(name string, run func() error) {
 		wg.Go(func() {
 			if err := run(); err != nil {
-				failed <- fmt.Errorf("%s: %w", name, err)
-				stop()
+				err = fmt.Errorf("%s: %w", name, err)
+				failed <- err
+				stop(err)
 			}
 		})
 	}
+	wg.Go(func() { a.hearHangups(back) })
 	part("admin", func() error { return a.admin.Run(back, a.adminLn) })
 	if a.metricsLn != nil {
 		part("metrics", func() error { return a.admin.RunMetrics(back, a.metricsLn) })
@@ -221,6 +231,22 @@ func (a *app) run(ctx context.Context) error {
 	}
 	a.log.Info("stopped")
 	return err
+}
+
+// hearHangups keeps SIGHUP from ending the process, as it would by default, until
+// ctx ends.
+func (a *app) hearHangups(ctx context.Context) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	for {
+		select {
+		case <-hangups:
+			a.log.Warn("SIGHUP: this build does not reload its configuration yet; restart the proxy to change it")
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 func (a *app) announce() {

@@ -1,16 +1,11 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
 	"os"
 	"runtime"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -25,21 +20,43 @@ func rootCommand() *cobra.Command {
 		Long: `vega-proxy stands between an application and its LLM backend (Ollama, vLLM,
 llama.cpp's server, OpenAI): point the application's base URL at it. Without a
 command it serves.`,
-		Args:          cobra.NoArgs,
+		Args:          noArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		RunE:          runServe,
 	}
 	config.Flags(root.Flags())
+	root.SetFlagErrorFunc(misused)
 	root.AddCommand(serveCommand(), demoCommand(), validateCommand(), healthcheckCommand(), versionCommand())
 	return root
+}
+
+// noArgs refuses what is neither a flag nor a command, with a guess at what was
+// meant.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	if cmd.HasParent() {
+		return misused(cmd, fmt.Errorf("%s takes no arguments, not %q", cmd.CommandPath(), args[0]))
+	}
+	text := fmt.Sprintf("there is no command %q", args[0])
+	if guesses := cmd.SuggestionsFor(args[0]); len(guesses) > 0 {
+		text += "; did you mean " + strings.Join(guesses, " or ") + "?"
+	}
+	return misused(cmd, errors.New(text))
+}
+
+// misused is the error of a command line that was not understood.
+func misused(cmd *cobra.Command, err error) error {
+	return &exitError{exUsage, fmt.Errorf("%w\nsee %s --help", err, cmd.CommandPath())}
 }
 
 func serveCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve (the default)",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE:  runServe,
 	}
 	config.Flags(c.Flags())
@@ -83,7 +100,7 @@ func validateCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "validate",
 		Short: "Check the configuration and say everything that is wrong with it",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, warnings, err := load(cmd.Flags())
 			for _, w := range warnings {
@@ -104,7 +121,7 @@ func versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		Run: func(cmd *cobra.Command, _ []string) {
 			fmt.Fprintf(cmd.OutOrStdout(), "vega-proxy %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 		},
@@ -112,64 +129,25 @@ func versionCommand() *cobra.Command {
 }
 
 func healthcheckCommand() *cobra.Command {
-	var url string
+	var p probe
 	c := &cobra.Command{
 		Use:   "healthcheck",
 		Short: "Ask a running proxy whether it is ready, for container probes",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if url == "" {
+			if p.url == "" {
 				cfg, _, err := load(cmd.Flags())
 				if err != nil {
 					return err
 				}
-				if url, err = readyURL(cfg); err != nil {
+				if p, err = readiness(cfg); err != nil {
 					return err
 				}
 			}
-			return checkReady(cmd.Context(), url)
+			return p.ask(cmd.Context())
 		},
 	}
 	config.Flags(c.Flags())
-	c.Flags().StringVar(&url, "url", "", "`URL` of the readiness probe (default: /readyz of the configured admin listener)")
+	c.Flags().StringVar(&p.url, "url", "", "`URL` of the readiness probe (default: /readyz of the configured admin listener)")
 	return c
-}
-
-// readyURL is where the configured proxy answers its readiness probe.
-func readyURL(cfg *config.Config) (string, error) {
-	listen := cfg.Admin.Listen
-	if cfg.Metrics.Listen != "" && !cfg.Admin.OpenMetrics {
-		listen = cfg.Metrics.Listen
-	}
-	host, port, err := net.SplitHostPort(listen)
-	if err != nil {
-		return "", fmt.Errorf("the listener %q: %w", listen, err)
-	}
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		host = "127.0.0.1"
-	}
-	return "http://" + net.JoinHostPort(host, port) + "/readyz", nil
-}
-
-func checkReady(ctx context.Context, url string) error {
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return err
-	}
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	res, err := client.Do(req)
-	if err != nil {
-		return fmt.Errorf("the proxy does not answer: %w", err)
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(res.Body, 1<<10))
-	if err != nil {
-		return fmt.Errorf("the proxy's answer broke off: %w", err)
-	}
-	if res.StatusCode != http.StatusOK {
-		return errors.New("the proxy is not ready: " + res.Status + " " + strings.TrimSpace(string(body)))
-	}
-	return nil
 }

@@ -22,7 +22,7 @@ func demoCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "demo",
 		Short: "Serve in front of a simulated backend: nothing else is needed",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE:  runDemo,
 	}
 	config.Flags(c.Flags())
@@ -30,6 +30,9 @@ func demoCommand() *cobra.Command {
 }
 
 func runDemo(cmd *cobra.Command, _ []string) error {
+	if cmd.Flags().Changed("upstream") {
+		return misused(cmd, errors.New("the demo brings its own backend; for yours run: vega-proxy serve --upstream URL"))
+	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return fmt.Errorf("the simulated backend: %w", err)
@@ -65,6 +68,10 @@ func runDemo(cmd *cobra.Command, _ []string) error {
 
 // invite says what can be done now.
 func (a *app) invite(w io.Writer) {
+	key := a.keyFile
+	if key == "" {
+		key = "as admin.api_key says"
+	}
 	fmt.Fprintf(w, `vega-proxy demo: a proxy in front of a simulated backend
 
   proxy      http://%[1]s   (OpenAI: /v1, Ollama: /api)
@@ -78,5 +85,5 @@ Try it, and watch the words come one by one:
 
 Ctrl-C stops it.
 
-`, a.frontLn.Addr(), a.adminLn.Addr(), a.keyFile, demoModel)
+`, reachable(a.frontLn.Addr().String()), reachable(a.adminLn.Addr().String()), key, demoModel)
 }

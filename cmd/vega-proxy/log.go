@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"strconv"
 	"sync"
 	"time"
 )
@@ -24,6 +23,9 @@ func newLogger(w io.Writer, format string, level *slog.LevelVar) *slog.Logger {
 type gather struct {
 	w    io.Writer
 	wake chan struct{}
+	// lost is told how many lines found no room. It may write a line itself.
+	// Set before start.
+	lost func(lines int)
 
 	mu      sync.Mutex
 	lines   []byte
@@ -33,6 +35,9 @@ type gather struct {
 const (
 	gatherFor   = 50 * time.Millisecond // how long a line may wait for others
 	gatherBytes = 1 << 20               // beyond it lines are dropped, and counted
+
+	// lastLines is how long the end of the process may wait for the log's reader.
+	lastLines = time.Second
 )
 
 func newGather(w io.Writer) *gather { return &gather{w: w, wake: make(chan struct{}, 1)} }
@@ -53,8 +58,25 @@ func (g *gather) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// run writes what was gathered until ctx ends, and then the rest. Where the log
-// cannot be written there is nobody left to tell.
+// start begins to write what is gathered. The func it returns writes the rest and
+// waits for that, but not for ever: a reader of the log that sleeps must not keep
+// the process from ending.
+func (g *gather) start() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		g.run(ctx)
+	}()
+	return func() {
+		cancel()
+		select {
+		case <-done:
+		case <-time.After(lastLines):
+		}
+	}
+}
+
 func (g *gather) run(ctx context.Context) {
 	var spare []byte
 	for ctx.Err() == nil {
@@ -68,20 +90,22 @@ func (g *gather) run(ctx context.Context) {
 		}
 		spare = g.flush(spare)
 	}
+	g.flush(spare) // what lost may have had to say
 }
 
 // flush writes the lines; spare becomes the next buffer, and the written one is
-// returned for the time after.
+// returned for the time after. Where the log cannot be written there is nobody
+// left to tell.
 func (g *gather) flush(spare []byte) []byte {
 	g.mu.Lock()
 	lines, dropped := g.lines, g.dropped
 	g.lines, g.dropped = spare[:0], 0
 	g.mu.Unlock()
-	if dropped > 0 {
-		lines = append(lines, "vega-proxy: "+strconv.Itoa(dropped)+" lines of the log were dropped, since nobody read it\n"...)
-	}
 	if len(lines) > 0 {
 		_, _ = g.w.Write(lines)
+	}
+	if dropped > 0 {
+		g.lost(dropped)
 	}
 	return lines
 }

@@ -20,7 +20,8 @@ func main() {
 	spendMemory()
 	uuid.EnableRandPool() // request ids: one read of randomness for many of them
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // from here on a second signal kills
+	context.AfterFunc(ctx, stop)   // from here on a second signal kills
+	signal.Ignore(syscall.SIGPIPE) // a log whose reader has left must not end the proxy
 	err := rootCommand().ExecuteContext(ctx)
 	if err == nil {
 		return
@@ -42,9 +43,13 @@ func spendMemory() {
 	}
 }
 
-// exConfig is sysexits' EX_CONFIG: the configuration is wrong, and another start
-// will not help.
-const exConfig = 78
+const (
+	// exUsage is the shells' code for a command line that was not understood.
+	exUsage = 2
+	// exConfig is sysexits' EX_CONFIG: the configuration is wrong, and another
+	// start will not help.
+	exConfig = 78
+)
 
 // exitError gives an error its exit code.
 type exitError struct {

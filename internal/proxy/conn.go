@@ -32,11 +32,17 @@ type clientConn struct {
 	readBy   time.Time     // the armed deadline; zero is none
 
 	stalled atomic.Bool
-	closed  func() // gives the connection's place back
+	dying   atomic.Bool // nothing that is written now is worth waiting for
+	closed  func()      // gives the connection's place back
 	once    sync.Once
+
+	held held // owned by whoever writes
 }
 
 func (c *clientConn) Write(p []byte) (int, error) {
+	if c.held.on {
+		return c.tryWrite(p)
+	}
 	written := 0
 	for {
 		c.armWrite()
@@ -45,7 +51,7 @@ func (c *clientConn) Write(p []byte) (int, error) {
 		switch {
 		case err == nil || c.foreign || !errors.Is(err, os.ErrDeadlineExceeded):
 			return written, err
-		case n == 0:
+		case n == 0 || c.dying.Load():
 			c.stalled.Store(true)
 			return written, errStalled
 		}

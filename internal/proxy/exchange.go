@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/vega-proxy/vega-proxy/internal/dialect"
+	"github.com/vega-proxy/vega-proxy/internal/stream"
 	"github.com/vega-proxy/vega-proxy/internal/upstream"
 )
 
@@ -43,11 +44,15 @@ type exchange struct {
 	model  string
 	asked  dialect.Request
 
-	ctx context.Context
+	ctx    context.Context
+	cancel context.CancelCauseFunc // nil where nothing but the client can end it
 	// asking is the upstream that has the request, for the one question
 	// whether it finishes alone.
 	asking atomic.Pointer[upstream.Upstream]
 	answer *upstream.Answer
+
+	relaying *stream.Relay // of a streamed answer
+	live     *stream.Live
 
 	meter  dialect.Meter
 	tally  tally
@@ -153,21 +158,28 @@ func (x *exchange) read() *refusal {
 // upstream that was asked finishes alone. The func it returns lets go of it.
 func (x *exchange) watch() (stop func()) {
 	client := x.r.Context()
-	if !x.s.finishes {
+	switch {
+	case x.s.finishes:
+		client = context.WithoutCancel(client)
+	case x.parsed && !x.asked.Stream:
+		// A whole answer cannot be cancelled by the admin: it saves a context.
 		x.ctx = client
 		return func() {}
 	}
-	ctx, cancel := context.WithCancelCause(context.WithoutCancel(client))
-	x.ctx = ctx
+	x.ctx, x.cancel = context.WithCancelCause(client)
+	if !x.s.finishes {
+		return func() { x.cancel(nil) }
+	}
+	client = x.r.Context()
 	stopWatching := context.AfterFunc(client, func() {
 		cause := context.Cause(client)
 		if u := x.asking.Load(); u == nil || !u.FinishesAlone() || errors.Is(cause, errDraining) {
-			cancel(cause)
+			x.cancel(cause)
 		}
 	})
 	return func() {
 		stopWatching()
-		cancel(nil)
+		x.cancel(nil)
 	}
 }
 
@@ -227,6 +239,10 @@ func (x *exchange) stopStream() {
 
 // informational passes an interim answer on.
 func (x *exchange) informational(status int, h http.Header) {
+	if !x.r.ProtoAtLeast(1, 1) {
+		return // HTTP/1.0 would take it for the answer
+	}
+	stripHops(h)
 	to := x.w.Header()
 	for name, values := range h {
 		to[name] = values

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/http"
 	"net/textproto"
+	"slices"
 	"strings"
 )
 
@@ -47,7 +48,7 @@ func (x *exchange) outbound() http.Header {
 			delete(h, name)
 		}
 	}
-	if key := h.Get("X-Api-Key"); key != "" && x.s.opts.IsAdminKey(key) {
+	if slices.ContainsFunc(h["X-Api-Key"], x.s.opts.IsAdminKey) {
 		delete(h, "X-Api-Key")
 	}
 	// Whoever is in front of a sidecar is the application: what it claims about

@@ -54,13 +54,19 @@ func (c *strictTLSConn) ConnectionState() tls.ConnectionState { return c.tls.Con
 type headScanner struct {
 	state scanState
 	line  [64]byte // the beginning of the current line
+	tail  [9]byte  // and its end: a version and a CR
 	n     int      // bytes of the line seen so far, those beyond its buffer too
 	first bool     // a request line has been seen
 	http0 bool     // the request is HTTP/1.0 or older
 	skip  int64    // bytes of body, or chunk, still to come
-	size  int64    // Content-Length, -1 without
+	size  int64    // Content-Length, or one of the values below
 	coded bool     // there is a Transfer-Encoding
 }
+
+const (
+	noSize  = -1
+	oddSize = -2 // one that is no plain number: folded, far too long, or wrong
+)
 
 type scanState uint8
 
@@ -96,29 +102,33 @@ func (s *headScanner) scan(p []byte) (ambiguous bool) {
 			if whole {
 				part = p[:i]
 			}
-			if s.n < len(s.line) {
-				copy(s.line[s.n:], part)
-			}
-			s.n += len(part)
+			s.keep(part)
 			if !whole {
 				return false
 			}
 			p = p[i+1:]
-			line, end := s.line[:min(s.n, len(s.line))], part
-			if s.n <= len(s.line) {
-				end = line
-			}
-			s.n = 0
-			if s.endLine(bytes.TrimSuffix(line, []byte{'\r'}), end) {
+			if s.endLine(bytes.TrimSuffix(s.line[:min(s.n, len(s.line))], []byte{'\r'})) {
 				return true
 			}
+			s.n = 0
 		}
 	}
 	return false
 }
 
-// endLine handles a line: its beginning, and what there is of its end.
-func (s *headScanner) endLine(line, end []byte) (ambiguous bool) {
+// keep remembers the beginning and the end of the line that part belongs to.
+func (s *headScanner) keep(part []byte) {
+	if s.n < len(s.line) {
+		copy(s.line[s.n:], part)
+	}
+	s.n += len(part)
+	n := min(len(part), len(s.tail))
+	copy(s.tail[:], s.tail[n:])
+	copy(s.tail[len(s.tail)-n:], part[len(part)-n:])
+}
+
+// endLine handles a line, of which it gets the beginning.
+func (s *headScanner) endLine(line []byte) (ambiguous bool) {
 	blank := len(line) == 0
 	switch s.state {
 	case inTrailer:
@@ -130,24 +140,24 @@ func (s *headScanner) endLine(line, end []byte) (ambiguous bool) {
 			return false
 		}
 		digits, _, _ := strings.Cut(string(line), ";")
-		size, err := strconv.ParseInt(strings.TrimSpace(digits), 16, 63)
+		size, err := strconv.ParseUint(strings.TrimSpace(digits), 16, 63)
 		switch {
 		case err != nil:
 			s.state = lost
 		case size == 0:
 			s.state = inTrailer
 		default:
-			s.state, s.skip = inChunk, size
+			s.state, s.skip = inChunk, int64(size)
 		}
 	case inHead:
 		switch {
 		case blank && !s.first: // a stray line end between requests
 		case blank:
-			ambiguous = s.coded && (s.size >= 0 || s.http0)
+			ambiguous = s.size == oddSize || s.coded && (s.size != noSize || s.http0)
 			s.endHead()
 		case !s.first:
-			s.first, s.coded, s.size = true, false, -1
-			s.http0 = bytes.HasSuffix(bytes.TrimSuffix(end, []byte{'\r'}), []byte("HTTP/1.0"))
+			s.first, s.coded, s.size = true, false, noSize
+			s.http0 = bytes.HasSuffix(bytes.TrimSuffix(s.tail[:], []byte{'\r'}), []byte("HTTP/1.0"))
 		default:
 			s.field(line)
 		}
@@ -175,12 +185,11 @@ func (s *headScanner) field(line []byte) {
 	switch {
 	case !ok:
 	case strings.EqualFold(string(name), "content-length"):
-		size, err := strconv.ParseInt(string(bytes.TrimSpace(value)), 10, 63)
-		if err != nil {
-			s.state = lost
-			return
+		size, err := strconv.ParseUint(string(bytes.TrimSpace(value)), 10, 63)
+		s.size = int64(size)
+		if err != nil || s.n > len(s.line) {
+			s.size = oddSize
 		}
-		s.size = size
 	case strings.EqualFold(string(name), "transfer-encoding"):
 		s.coded = true
 	}

@@ -33,6 +33,7 @@ type Metrics struct {
 	bytesIn   prometheus.Counter
 	bytesOut  prometheus.Counter
 	queued    *prometheus.HistogramVec
+	gaps      prometheus.Histogram
 
 	firstToken *prometheus.HistogramVec
 	perToken   *prometheus.HistogramVec
@@ -71,11 +72,13 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			perTokenBuckets, "gen_ai_operation_name", "gen_ai_request_model"),
 		tokens: histogram("gen_ai_client_token_usage", "Tokens of one exchange as the upstream counted them.",
 			tokenBuckets, "gen_ai_operation_name", "gen_ai_request_model", "gen_ai_token_type"),
+		gaps: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "vega_stream_gap_seconds", Help: "Time between two events with content, as they came from the upstream.",
+			Buckets: perTokenBuckets}),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{Name: "vega_requests_in_flight", Help: "Exchanges in progress."}),
 		bytesIn:  prometheus.NewCounter(prometheus.CounterOpts{Name: "vega_upstream_received_bytes_total", Help: "Bytes of answers read from upstreams."}),
 		bytesOut: prometheus.NewCounter(prometheus.CounterOpts{Name: "vega_client_sent_bytes_total", Help: "Bytes of answers handed to clients."}),
 	}
-	reg.MustRegister(m.inFlight, m.bytesIn, m.bytesOut)
+	reg.MustRegister(m.inFlight, m.bytesIn, m.bytesOut, m.gaps)
 	m.models.known = make(map[string]string)
 	ended := counter("vega_exchanges_ended_total", "Exchanges by the side that ended them.", "ended_by")
 	for _, by := range []EndedBy{byUpstream, byClient, byStall, byTimeout, byError, byAdmin, byShutdown, byProxy} {

@@ -31,6 +31,8 @@ type tally struct {
 	whole bool // seen has every byte so far
 	read  bool // the meter has read the body: it came in one piece
 
+	dropped int64 // events that the client did not get
+
 	outcome resilience.Outcome
 	cause   string
 	summary dialect.Summary
@@ -55,7 +57,7 @@ func (x *exchange) relay() (abort bool) {
 	sink := clientSink{ResponseWriter: x.w, flusher: flusherOf(x.w)}
 	if bodiless {
 		x.report.ended = byUpstream
-		x.settle(nil, 0)
+		x.settle(nil, nil)
 		return false
 	}
 	if a.Length != 0 && !a.Body.Ready() {
@@ -74,12 +76,15 @@ func (x *exchange) relay() (abort bool) {
 	if x.conn != nil {
 		x.conn.stall.Store(int64(x.s.stall(a.Upstream.Name())))
 	}
+	streaming := x.buffered(&r, sink)
 	err := r.Copy(sink, a.Body)
 	x.report.bytesIn, x.report.bytesOut = r.BytesIn, r.BytesOut
 	x.conclude(err)
-	x.settle(err, r.BytesIn)
-	if r.Oversize {
-		x.tally.summary.Complete = x.tally.summary.Complete || err == nil && !x.tally.summary.HasError
+	x.settle(&r, err)
+	x.endAnswer() // the upstream's place is free, however slow the client is
+	if werr := streaming.close(x, err); werr != nil && err == nil {
+		err = &stream.WriteError{Err: werr}
+		x.conclude(err)
 	}
 	if err == nil {
 		for name, values := range a.Trailer {
@@ -87,7 +92,6 @@ func (x *exchange) relay() (abort bool) {
 		}
 		return false
 	}
-	x.endAnswer()
 	x.cut(sink, &r)
 	return true
 }
@@ -137,11 +141,9 @@ func (x *exchange) event(ev []byte, at time.Time) {
 		return
 	}
 	signal := x.meter.Event(ev)
-	if signal&dialect.Content != 0 {
-		if t.first.IsZero() {
-			t.first = at
-		}
-		t.last = at
+	x.heard(signal, at)
+	if signal&(dialect.ErrorObject|dialect.Terminal) != 0 && x.relaying != nil {
+		x.relaying.Keep = true
 	}
 	if signal&dialect.ErrorObject == 0 && ev[0] != ':' {
 		x.begin()
@@ -186,14 +188,14 @@ func (x *exchange) conclude(err error) {
 	switch {
 	case err == nil:
 		r.ended = byUpstream
+	case x.ctx.Err() != nil:
+		r.code = x.explain(context.Cause(x.ctx)).code
+		r.ended = endedBy(r.code)
 	case !reading:
 		r.ended, r.code = byClient, clientGone
 		if x.conn != nil && x.conn.stalled.Load() {
 			r.ended = byStall
 		}
-	case x.ctx.Err() != nil:
-		r.code = x.explain(context.Cause(x.ctx)).code
-		r.ended = endedBy(r.code)
 	default:
 		r.code = upstream.Broke
 		if we, ok := errors.AsType[*wire.Error](err); ok && we.Timeout != "" {
@@ -205,8 +207,12 @@ func (x *exchange) conclude(err error) {
 }
 
 // settle judges the answer for the breaker.
-func (x *exchange) settle(err error, bytesIn int64) {
+func (x *exchange) settle(r *stream.Relay, err error) {
 	t := &x.tally
+	bytesIn, oversize := int64(0), false
+	if r != nil {
+		bytesIn, oversize = r.BytesIn, r.Oversize
+	}
 	if t.metered {
 		if t.framing == dialect.FramingJSON && err == nil && t.whole && !t.read {
 			x.meter.Whole(t.seen.Bytes())
@@ -224,10 +230,10 @@ func (x *exchange) settle(err error, bytesIn int64) {
 	case !x.parsed || t.status != http.StatusOK:
 	case bytesIn == 0:
 		t.outcome, t.cause = resilience.Failure, "an answer with an empty body"
-	case !t.metered, !t.whole && t.framing == dialect.FramingJSON:
-		t.outcome = resilience.Success // whole, as far as can be seen
 	case t.summary.HasError:
 		t.outcome, t.cause = resilience.Failure, "an error in the answer: "+t.summary.Error
+	case !t.metered, oversize, !t.whole && t.framing == dialect.FramingJSON:
+		t.outcome = resilience.Success // whole, as far as can be seen
 	case !t.summary.Complete:
 		t.outcome, t.cause = resilience.Failure, "an answer without its terminal signal"
 	default:

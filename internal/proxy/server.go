@@ -27,6 +27,11 @@ type Options struct {
 	Upstreams Upstreams
 	// Streams holds each upstream's stream settings, by its name.
 	Streams map[string]stream.Config
+	// Budget bounds the memory of all streams' buffers, StreamRegistry lists them,
+	// and StreamEvents counts what they do.
+	Budget         *stream.Budget
+	StreamRegistry *stream.Registry
+	StreamEvents   *stream.Events
 	// Finishes tells that some upstream goes on after its client left.
 	Finishes bool
 	// Secret tells that some upstream's headers hold a secret.
@@ -83,13 +88,15 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	base, cut := context.WithCancelCause(context.Background())
 	defer cut(nil)
 	srv := &http.Server{
-		Handler:           s,
-		ReadHeaderTimeout: s.cfg.Limits.ReadHeaderTimeout,
-		IdleTimeout:       s.cfg.Limits.IdleTimeout,
-		MaxHeaderBytes:    int(s.cfg.Limits.MaxHeaderBytes),
-		BaseContext:       func(net.Listener) context.Context { return base },
-		ConnContext:       connContext,
-		ErrorLog:          slog.NewLogLogger(s.opts.Log.With("part", "listener").Handler(), slog.LevelDebug),
+		Handler: s,
+		// OPTIONS * is the upstream's to answer, too.
+		DisableGeneralOptionsHandler: true,
+		ReadHeaderTimeout:            s.cfg.Limits.ReadHeaderTimeout,
+		IdleTimeout:                  s.cfg.Limits.IdleTimeout,
+		MaxHeaderBytes:               int(s.cfg.Limits.MaxHeaderBytes),
+		BaseContext:                  func(net.Listener) context.Context { return base },
+		ConnContext:                  connContext,
+		ErrorLog:                     slog.NewLogLogger(s.opts.Log.With("part", "listener").Handler(), slog.LevelDebug),
 	}
 	srv.Protocols = new(http.Protocols)
 	srv.Protocols.SetHTTP1(true)
@@ -127,7 +134,10 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 			s.opts.Log.Error("some exchanges did not end when they were cut")
 		}
 	}
-	return srv.Close()
+	if err := srv.Close(); err != nil && !errors.Is(err, net.ErrClosed) { // the listener may be closed twice
+		return err
+	}
+	return nil
 }
 
 const handshakeTimeout = 10 * time.Second

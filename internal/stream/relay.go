@@ -39,6 +39,11 @@ type Relay struct {
 	Piece func(piece []byte, at time.Time)
 	// Finish goes on reading, and showing, after the client has gone.
 	Finish bool
+	// Buffer, if there is one, takes what goes to the client, in place of the
+	// sink that it stands before.
+	Buffer *Buffer
+	// Keep is set by Event if the event must not be dropped.
+	Keep bool
 
 	// What has passed, for whoever asks after Copy returned.
 	BytesIn, BytesOut int64
@@ -96,6 +101,10 @@ type copying struct {
 	buf      []byte // borrowed; nil while nothing is held
 	held     int    // bytes in buf that wait for their event's end
 	gone     error  // why the client no longer gets anything
+
+	unflushed bool // the client's side may hold back bytes
+
+	ends []int // of the events in what is to be passed; only for a Buffer
 }
 
 // step makes one read and passes on what it completed. It returns io.EOF after
@@ -136,6 +145,7 @@ func (c *copying) step() error {
 
 // pass shows what is whole in data and returns how much of it may go out.
 func (c *copying) pass(data []byte, at time.Time) (passed int) {
+	c.ends = c.ends[:0]
 	for passed < len(data) {
 		n, event := c.splitter.Next(data[passed:])
 		if n == 0 {
@@ -151,9 +161,13 @@ func (c *copying) pass(data []byte, at time.Time) (passed int) {
 			c.piece(unit, at)
 		case event:
 			c.show(unit, at)
+			if c.Buffer != nil {
+				c.ends = append(c.ends, passed)
+			}
 		}
 	}
-	if rest := data[passed:]; len(rest) >= max(c.MaxEvent, 1) && c.Framing != Bytes {
+	rest := data[passed:]
+	if c.Framing != Bytes && len(rest) > 0 && (c.Broken || len(rest) >= c.MaxEvent) {
 		c.splitter.Skip(rest)
 		c.Oversize, c.Broken = true, true
 		c.piece(rest, at)
@@ -170,6 +184,17 @@ func (c *copying) last(rest []byte, at time.Time) {
 		return
 	}
 	c.show(rest, at)
+	if c.Buffer != nil {
+		c.ends = append(c.ends, len(rest)+c.before())
+	}
+}
+
+// before is where the bytes after the last event begin.
+func (c *copying) before() int {
+	if len(c.ends) == 0 {
+		return 0
+	}
+	return c.ends[len(c.ends)-1]
 }
 
 func (c *copying) show(event []byte, at time.Time) {
@@ -188,16 +213,43 @@ func (c *copying) piece(piece []byte, at time.Time) {
 // write hands bytes to the client and flushes them, unless more is at hand that
 // can go out with them. The server flushes the last bytes of a body itself.
 func (c *copying) write(p []byte, end bool) error {
-	if len(p) == 0 || c.gone != nil {
+	if c.gone != nil {
 		return nil
 	}
-	_, err := c.dst.Write(p)
+	if c.Buffer != nil {
+		return c.put(p, end)
+	}
+	var err error
+	if len(p) > 0 {
+		_, err = c.dst.Write(p)
+		c.unflushed = true
+	}
 	if err == nil {
 		c.BytesOut += int64(len(p))
-		if !end && c.BytesIn != c.Length && !c.src.Ready() {
+		if c.unflushed && !end && c.BytesIn != c.Length && !c.src.Ready() {
+			c.unflushed = false
 			err = c.dst.FlushError()
 		}
 	}
+	return c.lost(err)
+}
+
+// put hands bytes to the buffer, which flushes by itself.
+func (c *copying) put(p []byte, end bool) error {
+	if len(p) == 0 {
+		return nil
+	}
+	// An event that passes in pieces must lose none of them.
+	err := c.Buffer.Put(p, c.ends, c.Keep || c.Oversize, !end)
+	c.Keep = false
+	if err == nil {
+		c.BytesOut += int64(len(p))
+	}
+	return c.lost(err)
+}
+
+// lost decides what the client's failure means for the copying.
+func (c *copying) lost(err error) error {
 	if err == nil {
 		return nil
 	}

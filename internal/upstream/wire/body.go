@@ -58,14 +58,26 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Ready tells that Read has something to return, be it the end, without the
+// network: what is at hand can go out together.
+func (b *body) Ready() bool {
+	for b.err == nil && (b.at != atData || b.c.br.Buffered() == 0) {
+		moved, err := b.advance()
+		switch {
+		case err != nil:
+			b.end(err)
+		case b.at == atEnd:
+			return true // the end is Read's to tell
+		case !moved:
+			return false
+		}
+	}
+	return true
+}
+
 // Wait returns once Read will not block: a byte, the end or an error is there.
 func (b *body) Wait() error {
-	for b.err == nil && (b.at != atData || b.c.br.Buffered() == 0) {
-		if moved, err := b.advance(); err != nil || b.at == atEnd {
-			break // Read will find it again, and tell
-		} else if moved {
-			continue
-		}
+	for !b.Ready() {
 		if err := b.c.fill(); err != nil {
 			b.end(b.cut(err))
 		}

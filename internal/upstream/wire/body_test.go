@@ -98,6 +98,9 @@ func TestReadAfterWaitIsReady(t *testing.T) {
 		if err := b.Wait(); err != nil {
 			t.Fatal(err)
 		}
+		if !b.Ready() {
+			t.Fatal("Wait returned before the body was ready")
+		}
 		if b.err == nil && b.at != atEnd && (b.at != atData || b.c.br.Buffered() == 0) {
 			t.Fatalf("Wait returned in front of %d with %d bytes", b.at, b.c.br.Buffered())
 		}
@@ -114,8 +117,46 @@ func TestReadAfterWaitIsReady(t *testing.T) {
 	<-step
 }
 
+func TestReady(t *testing.T) {
+	step := make(chan string)
+	tr := h1Only.start(t, func(_ int, p *peer) {
+		p.request()
+		for s := range step {
+			p.say(s)
+		}
+	})
+	defer close(step)
+	go func() { step <- chunkedHead }()
+	resp := fetch(t, tr, get)
+	b := resp.Body.(*body)
+	buf := make([]byte, 100)
+	for _, part := range []struct {
+		say, read string
+		ready     bool // after reading
+	}{
+		{"5\r\nhello\r\n", "hello", false},
+		{"5\r\nhello\r\n5\r\n", "hello", false},
+		{"world", "world", false},
+		{"\r\n1\r\na\r\n0\r\n\r\n", "a", true},
+	} {
+		if b.Ready() {
+			t.Errorf("ready before %q", part.say)
+		}
+		step <- part.say
+		if err := b.Wait(); err != nil || !b.Ready() {
+			t.Errorf("after %q: %v, ready %v", part.say, err, b.Ready())
+		}
+		if n, err := b.Read(buf); string(buf[:n]) != part.read || err != nil && err != io.EOF {
+			t.Errorf("read %q, %v", buf[:n], err)
+		}
+		if b.Ready() != part.ready {
+			t.Errorf("after reading %q: ready %v", part.read, b.Ready())
+		}
+	}
+}
+
 func TestWaitTellsHowItEnds(t *testing.T) {
-	for name, answer := range map[string]string{"length": length10 + "hello", "chunk": chunkedHead + "a\r\nhello", "size": chunkedHead + "5\r\nhello\r\n5", "malformed": chunkedHead + "5\r\nhello\r\nx\r\n"} {
+	for name, answer := range map[string]string{"length": length10 + "hello", "chunk": chunkedHead + "a\r\nhello", "size": chunkedHead + "5\r\nhello\r\n5", "malformed": chunkedHead + "5\r\nhello\r\nx\r\n", "malformed trailer": chunkedHead + "5\r\nhello\r\n0\r\nx\r\n\r\n"} {
 		t.Run(name, func(t *testing.T) {
 			resp := fetch(t, h1Only.start(t, saysAndCloses(answer)), get)
 			if _, err := io.ReadFull(resp.Body, make([]byte, 5)); err != nil {
@@ -123,13 +164,11 @@ func TestWaitTellsHowItEnds(t *testing.T) {
 			}
 			w := resp.Body.(waiter)
 			err := w.Wait()
-			if name == "malformed" { // which only Read looks at
-				_, err = resp.Body.Read(make([]byte, 1))
-			} else if !errors.Is(err, io.ErrUnexpectedEOF) {
+			if _, ok := errors.AsType[*Error](err); !ok || errors.Is(err, io.ErrUnexpectedEOF) == strings.HasPrefix(name, "malformed") {
 				t.Errorf("Wait: %v", err)
 			}
-			if _, ok := errors.AsType[*Error](err); !ok || w.Wait() != err {
-				t.Errorf("ended with %v, then %v", err, w.Wait())
+			if _, again := resp.Body.Read(make([]byte, 1)); again != err || w.Wait() != err {
+				t.Errorf("ended with %v, then %v and %v", err, again, w.Wait())
 			}
 		})
 	}

@@ -165,9 +165,13 @@ func (b *body) start(method string, line statusLine, h http.Header) error {
 		case length >= 0:
 			return malformed("both Content-Length and Transfer-Encoding")
 		}
+		if b.resp.Trailer, err = announced(h["Trailer"]); err != nil {
+			return err
+		}
 		chunked = true
 		delete(h, "Transfer-Encoding")
 	}
+	delete(h, "Trailer")
 
 	resp := &b.resp
 	resp.Status, resp.ProtoMajor, resp.ProtoMinor = line.status, 1, line.minor
@@ -182,7 +186,6 @@ func (b *body) start(method string, line statusLine, h http.Header) error {
 		b.at = atEnd
 	case chunked:
 		b.at = atSize
-		resp.Trailer = announced(h["Trailer"])
 		b.chunked = true
 	case length > 0:
 		b.at = atData
@@ -192,7 +195,6 @@ func (b *body) start(method string, line statusLine, h http.Header) error {
 		b.toClose = true
 		b.keep = false
 	}
-	delete(h, "Trailer")
 	if b.at == atEnd {
 		b.end(io.EOF)
 	}
@@ -216,20 +218,25 @@ func contentLength(values []string) (int64, error) {
 	return int64(n), nil
 }
 
-// announced are the fields a Trailer field names, without values yet.
-func announced(lines []string) http.Header {
-	if len(lines) == 0 {
-		return nil
-	}
-	trailer := http.Header{}
+// announced are the fields a Trailer field names, without values yet. What
+// frames a body cannot come behind it (RFC 9110, section 6.5.1).
+func announced(lines []string) (http.Header, error) {
+	var trailer http.Header
 	for _, line := range lines {
 		for name := range strings.SplitSeq(line, ",") {
-			if name = http.CanonicalHeaderKey(strings.TrimSpace(name)); name != "" && !notSent[name] {
-				trailer[name] = nil
+			switch name = http.CanonicalHeaderKey(strings.TrimSpace(name)); name {
+			case "":
+				continue
+			case "Transfer-Encoding", "Trailer", "Content-Length":
+				return nil, malformed(fmt.Sprintf("trailer %s", name))
 			}
+			if trailer == nil {
+				trailer = http.Header{}
+			}
+			trailer[name] = nil
 		}
 	}
-	return trailer
+	return trailer, nil
 }
 
 // hasToken looks for token in comma-separated lists, without regard to case.

@@ -88,11 +88,12 @@ func (b *body) send(r *Request) error {
 // sender writes what did not fit into the first write, while the answer is
 // already waited for. The exchange owns it and ends it with settle.
 type sender struct {
-	c      *conn
-	r      *Request
-	rest   []byte
-	failed atomic.Pointer[error]
-	done   chan struct{}
+	c        *conn
+	r        *Request
+	rest     []byte
+	failed   atomic.Pointer[error]
+	stopping atomic.Bool // settle has given up on it
+	done     chan struct{}
 }
 
 // sourceError is a failure of the body's source, not of the connection.
@@ -101,12 +102,19 @@ type sourceError struct{ err error }
 func (e *sourceError) Error() string { return "reading the request's body: " + e.err.Error() }
 func (e *sourceError) Unwrap() error { return e.err }
 
+func missing(left, length int64) error {
+	return fmt.Errorf("%d of %d bytes are missing: %w", left, length, io.ErrUnexpectedEOF)
+}
+
 func (s *sender) run() {
 	defer close(s.done)
 	err := s.writeBody()
 	if err == nil {
 		s.c.sentAt.Store(int64(s.c.clock()))
 		return
+	}
+	if s.stopping.Load() {
+		return // it failed because the exchange has
 	}
 	s.failed.Store(&err)
 	if _, ours := errors.AsType[*sourceError](err); !ours && peerClosed(err) {
@@ -145,7 +153,7 @@ func (s *sender) writeSized(piece []byte) error {
 		}
 		left -= int64(n)
 		if err == io.EOF && left > 0 {
-			return &sourceError{fmt.Errorf("%d of %d bytes are missing: %w", left, s.r.Length, io.ErrUnexpectedEOF)}
+			return &sourceError{missing(left, s.r.Length)}
 		}
 		if err != nil && err != io.EOF {
 			return &sourceError{err}
@@ -199,6 +207,7 @@ func (s *sender) settle(grace time.Duration) bool {
 		return s.failed.Load() == nil
 	case <-timer.C:
 	}
+	s.stopping.Store(true)
 	s.c.close()
 	switch {
 	case s.r.Stream == nil:

@@ -90,11 +90,6 @@ func (p *peer) reset() {
 	p.Conn.Close()
 }
 
-// backend is a listener that plays a script.
-type backend struct {
-	cfg Config
-}
-
 var certified = sync.OnceValue(func() *httptest.Server {
 	s := httptest.NewUnstartedServer(http.NotFoundHandler())
 	s.StartTLS()
@@ -236,3 +231,19 @@ func sortedLines(head string) []string {
 }
 
 func filled(n int) []byte { return bytes.Repeat([]byte("x"), n) }
+
+// nopConn is a connection that is only closed.
+type nopConn struct{ net.Conn }
+
+func (nopConn) Close() error { return nil }
+
+// sizedWrites tells how large each write was.
+type sizedWrites struct {
+	net.Conn
+	sizes chan<- int
+}
+
+func (c *sizedWrites) Write(p []byte) (int, error) {
+	c.sizes <- len(p)
+	return c.Conn.Write(p)
+}

@@ -63,16 +63,21 @@ func (t *std) transport() *http.Transport {
 	}
 }
 
-// countedConn counts itself down when it is closed.
+// countedConn counts itself down when it is closed, and stops what it was to send.
 type countedConn struct {
 	net.Conn
-	open *atomic.Int64
-	once sync.Once
+	open   *atomic.Int64
+	source atomic.Pointer[source] // of the HTTP/1.1 request in progress
+	once   sync.Once
 }
 
 func (c *countedConn) Close() error {
 	c.once.Do(func() { c.open.Add(-1) })
-	return c.Conn.Close()
+	err := c.Conn.Close()
+	if s := c.source.Load(); s != nil {
+		s.stop()
+	}
+	return err
 }
 
 func (t *std) RoundTrip(ctx context.Context, r *Request) (*Response, error) {
@@ -103,7 +108,11 @@ func (t *std) exchange(ctx context.Context, via *http.Transport, r *Request) (*R
 	x.inner, x.cancel = inner, cancel
 	x.watch.cancel = cancel
 
-	resp, err := via.RoundTrip(t.request(httptrace.WithClientTrace(inner, x.trace()), x))
+	req := t.request(httptrace.WithClientTrace(inner, x.trace()), x)
+	if x.source != nil {
+		x.unhook = context.AfterFunc(inner, x.source.stop)
+	}
+	resp, err := via.RoundTrip(req)
 	x.headDone()
 	if err != nil {
 		return nil, x.fail(x.phase(), err)

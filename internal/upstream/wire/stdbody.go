@@ -2,7 +2,6 @@ package wire
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net/http"
 	"sync"
@@ -34,6 +33,7 @@ func (x *stdExchange) answer(resp *http.Response) (*Response, *Error) {
 		a.Body, a.Length = t, -1
 		return a, nil
 	}
+	x.watch.headRead()
 	b := &stdBody{x: x, resp: a, src: resp}
 	a.Body = b
 	if resp.Body == http.NoBody || x.r.Method == http.MethodHead {
@@ -57,17 +57,27 @@ func (b *stdBody) Read(p []byte) (int, error) {
 	}
 	if b.begun {
 		b.x.watch.start(timeoutIdle, b.x.t.cfg.IdleTimeout)
+	} else {
+		b.x.watch.read()
 	}
 	n, err := b.src.Body.Read(p)
 	if n > 0 || err != nil {
 		b.begun = true
 		b.x.watch.pause(true)
 	}
+	if err == io.EOF && b.resp.Length < 0 && b.x.inner.Err() != nil {
+		// Closing a TLS connection makes the backend close its side, which can
+		// look like a clean end to who still reads.
+		err = io.ErrUnexpectedEOF
+	}
 	if err != nil {
 		b.end(err)
 	}
 	return n, b.err
 }
+
+// Ready tells that the body has ended: of what net/http holds nothing is known.
+func (b *stdBody) Ready() bool { return b.err != nil }
 
 // Wait returns at once: net/http's own buffer is read only by Read.
 func (b *stdBody) Wait() error { return nil }
@@ -127,11 +137,13 @@ func (t *stdTunnel) Close() error {
 }
 
 func (t *stdTunnel) explain(err error) error {
-	if err == nil || errors.Is(err, io.EOF) {
+	switch {
+	case err == nil:
+		return nil
+	case t.x.ctx.Err() != nil:
+		err = context.Cause(t.x.ctx) // even for EOF: see stdBody.Read
+	case err == io.EOF:
 		return err
-	}
-	if t.x.ctx.Err() != nil {
-		err = context.Cause(t.x.ctx)
 	}
 	return &Error{Backend: t.x.t.host, Phase: Body, Sent: true, Reused: t.x.onKept.Load(), Err: err}
 }

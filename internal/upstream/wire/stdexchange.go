@@ -23,6 +23,8 @@ type stdExchange struct {
 	cancel  context.CancelCauseFunc
 	r       *Request
 	source  *source // nil without a body
+	unhook  func() bool
+	conn    atomic.Pointer[countedConn] // whose closing stops source
 	watch   watchdog
 	started time.Time
 
@@ -47,6 +49,7 @@ func (x *stdExchange) trace() *httptrace.ClientTrace {
 			}
 			if tc, ok := info.Conn.(*tls.Conn); ok {
 				x.http2.Store(tc.ConnectionState().NegotiatedProtocol == "h2")
+				x.holdSource(tc)
 			}
 			x.connected.Store(true)
 			x.watch.start(timeoutFirstByte, x.t.cfg.FirstByteTimeout)
@@ -70,6 +73,15 @@ func (x *stdExchange) trace() *httptrace.ClientTrace {
 			}
 			return nil
 		},
+	}
+}
+
+// holdSource stops the source when an HTTP/1.1 connection is closed under it.
+// net/http would wait for the source instead, before it tells of the closing.
+func (x *stdExchange) holdSource(tc *tls.Conn) {
+	if c, ok := tc.NetConn().(*countedConn); ok && x.source != nil && !x.http2.Load() {
+		x.conn.Store(c)
+		c.source.Store(x.source)
 	}
 }
 
@@ -108,6 +120,10 @@ func (x *stdExchange) release(grace time.Duration) {
 	end := func() { x.cancel(context.Canceled) }
 	if x.source != nil {
 		x.source.settle(grace, end)
+		x.unhook()
+		if c := x.conn.Load(); c != nil {
+			c.source.CompareAndSwap(x.source, nil)
+		}
 	}
 	end()
 	x.t.active.Add(-1)
@@ -130,8 +146,8 @@ func (x *stdExchange) fail(phase Phase, err error) *Error {
 		return e
 	}
 	if x.source != nil {
-		if failed := x.source.failed.Load(); failed != nil {
-			e.Phase, e.Err = Send, *failed
+		if failed := x.source.failure(); failed != nil {
+			e.Phase, e.Err = Send, failed
 			return e
 		}
 	}
@@ -140,13 +156,16 @@ func (x *stdExchange) fail(phase Phase, err error) *Error {
 		e.Err = fmt.Errorf("%w: %w", &limitError{timeoutConnect, x.t.cfg.ConnectTimeout}, err)
 		return e
 	}
+	// A source that was told to stop, with no limit and no cancellation behind
+	// it, was stopped by the closing of its connection.
+	closed := peerClosed(err) || errors.Is(err, errUnwanted)
 	switch {
 	case phase <= TLS:
 	case x.answered.Load():
-		if peerClosed(err) {
+		if closed {
 			e.Err = fmt.Errorf("%w (%w)", errCut, err)
 		}
-	case peerClosed(err) || e.Reused && !x.http2.Load():
+	case closed || e.Reused && !x.http2.Load():
 		// net/http has a private error for a kept HTTP/1.1 connection that its
 		// server has closed; there, nothing else goes wrong before the first byte.
 		e.Err = fmt.Errorf("%w (%w)", errNoAnswer, err)

@@ -19,6 +19,8 @@ type watchdog struct {
 	begun   bool // the body has; the first-byte limit is over
 	limit   limitError
 	due     time.Time // zero while nothing is waited for
+	first   time.Time // when the first byte is due, waited for or not
+	unread  bool      // the head is there, and nobody asks for the body
 }
 
 // start runs limit from now on; 0 runs none. The first-byte limit, which the
@@ -34,9 +36,46 @@ func (w *watchdog) start(limit string, after time.Duration) {
 		return
 	}
 	w.limit = limitError{limit, after}
-	w.due = time.Now().Add(after)
+	due := time.Now().Add(after)
+	if limit == timeoutFirstByte {
+		w.first = due
+		if w.unread {
+			return
+		}
+	}
+	w.await(due)
+}
+
+// lateGrace is what a reader is given that comes after the limit for a byte that
+// may have come before it.
+const lateGrace = 20 * time.Millisecond
+
+// headRead suspends the first-byte limit until read is called.
+func (w *watchdog) headRead() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.unread = true
+	w.due = time.Time{}
+}
+
+// read tells that the first byte is waited for.
+func (w *watchdog) read() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.unread = false
+	if !w.stopped && !w.first.IsZero() {
+		due := w.first
+		if least := time.Now().Add(lateGrace); due.Before(least) {
+			due = least
+		}
+		w.await(due)
+	}
+}
+
+func (w *watchdog) await(due time.Time) {
+	w.due = due
 	if w.fires.IsZero() || w.due.Before(w.fires) {
-		w.set(after)
+		w.set(time.Until(due))
 	}
 }
 
@@ -57,7 +96,7 @@ func (w *watchdog) pause(begun bool) {
 		w.begun = true
 	}
 	if begun || !w.begun {
-		w.due = time.Time{}
+		w.due, w.first = time.Time{}, time.Time{}
 	}
 }
 

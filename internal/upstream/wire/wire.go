@@ -107,11 +107,13 @@ type Response struct {
 	// Length is the body's length, -1 if unknown; to HEAD, what Content-Length says.
 	Length int64
 	// Body gives bytes as soon as they are there. Its Read returns io.EOF only
-	// after a clean end, else an *[Error]. It also has Wait() error, which
-	// returns once Read will not block, so that a reader needs no buffer while
-	// it waits; the error is the one Read would return, nil for io.EOF. Read,
-	// Wait and Close are for one goroutine at a time: to end a blocked one,
-	// cancel the context.
+	// after a clean end, else an *[Error]. Two more methods serve those who hold
+	// no buffer while they wait, and flush only when nothing more is at hand:
+	// Wait() error returns once Read will not block, with the error Read would
+	// return, nil for io.EOF; Ready() bool tells whether Read would return
+	// without the network. (Over TLS neither sees into net/http: Wait returns at
+	// once, Ready is false up to the end.) All are for one goroutine at a time:
+	// to end a blocked one, cancel the context.
 	//
 	// With status 101 it is an io.ReadWriteCloser over the connection, whose
 	// methods may be called at the same time; where the connection can be half

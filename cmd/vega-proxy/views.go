@@ -5,6 +5,7 @@ import (
 
 	"github.com/vega-proxy/vega-proxy/internal/admin"
 	"github.com/vega-proxy/vega-proxy/internal/resilience"
+	"github.com/vega-proxy/vega-proxy/internal/stream"
 	"github.com/vega-proxy/vega-proxy/internal/upstream"
 )
 
@@ -43,6 +44,11 @@ func (b breakers) find(name string) *upstream.Upstream {
 	}
 	return nil
 }
+
+// streams shows the running streams to the admin API.
+type streams struct{ *stream.Registry }
+
+func (s streams) List() (live, recent any) { return s.Registry.List() }
 
 // upstreamHealth is a warning while an upstream is refused, and critical while
 // all are.

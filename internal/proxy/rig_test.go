@@ -1,0 +1,157 @@
+package proxy_test
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/vega-proxy/vega-proxy/internal/config"
+	"github.com/vega-proxy/vega-proxy/internal/proxy"
+	"github.com/vega-proxy/vega-proxy/internal/resilience"
+	"github.com/vega-proxy/vega-proxy/internal/stream"
+	"github.com/vega-proxy/vega-proxy/internal/upstream"
+)
+
+const adminKey = "the-admin-key"
+
+// rig is a proxy that listens, with the configuration's own defaults.
+type rig struct {
+	t     testing.TB
+	addr  string
+	set   *upstream.Set
+	lines lines
+	stop  context.CancelFunc // as a signal does
+	done  chan error         // what Serve returned
+}
+
+var names = []string{"first", "second", "third"}
+
+// start runs a proxy before the backends, which are called first, second and
+// third in that order. configure changes its settings; nil leaves them.
+func start(t testing.TB, configure func(*config.Config), backends ...*backend) *rig {
+	t.Helper()
+	urls := make([]string, len(backends))
+	for i, b := range backends {
+		urls[i] = b.url()
+	}
+	return startAt(t, configure, urls...)
+}
+
+func startAt(t testing.TB, configure func(*config.Config), urls ...string) *rig {
+	t.Helper()
+	cfg := config.Default()
+	base := cfg.Upstreams[0]
+	cfg.Upstreams = nil
+	for i, u := range urls {
+		one := base
+		one.Name, one.URL, one.Headers = names[i], u, map[string]string{}
+		one.Breaker.FailureStatuses = slices.Clone(base.Breaker.FailureStatuses)
+		cfg.Upstreams = append(cfg.Upstreams, one)
+	}
+	cfg.Retry.BaseBackoff, cfg.Retry.MaxBackoff = time.Microsecond, time.Microsecond
+	cfg.Shutdown.DrainTimeout = time.Millisecond
+	if configure != nil {
+		configure(&cfg)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &rig{t: t, addr: ln.Addr().String(), lines: make(lines, 1<<14), done: make(chan error, 1)}
+	server := r.build(cfg)
+	ctx, stop := context.WithCancel(context.Background())
+	r.stop = stop
+	go func() { r.done <- server.Serve(ctx, ln) }()
+	t.Cleanup(func() {
+		stop()
+		select {
+		case err := <-r.done:
+			if err != nil {
+				t.Errorf("Serve: %v", err)
+			}
+		case <-time.After(patience):
+			t.Error("Serve does not return")
+		}
+		r.set.Close()
+	})
+	return r
+}
+
+func (r *rig) build(cfg config.Config) *proxy.Server {
+	r.t.Helper()
+	reg := prometheus.NewRegistry()
+	var upstreams []upstream.Config
+	streams := map[string]stream.Config{}
+	secret, finishes := false, false
+	for _, u := range cfg.Upstreams {
+		upstreams = append(upstreams, u.Config)
+		streams[u.Name] = u.Stream
+		secret = secret || len(u.SecretHeaders) > 0
+		finishes = finishes || u.OnClientGone == "finish"
+	}
+	var err error
+	r.set, err = upstream.NewSet(upstreams, cfg.Retry, cfg.Balance, upstream.NewMetrics(reg), func(resilience.Transition) {})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	budget := stream.NewBudget(cfg.Stream.TotalBufferBytes)
+	server, err := proxy.New(proxy.Options{
+		Config:         cfg.Config,
+		Budget:         budget,
+		StreamRegistry: stream.NewRegistry(),
+		StreamEvents:   stream.NewEvents(reg, budget),
+		Upstreams:      r.set,
+		Streams:        streams,
+		Finishes:       finishes,
+		Secret:         secret,
+		IsAdminKey:     func(s string) bool { return s == adminKey },
+		DrainDelay:     cfg.Shutdown.DrainDelay,
+		DrainTimeout:   cfg.Shutdown.DrainTimeout,
+		Log:            slog.New(r.lines),
+		Metrics:        proxy.NewMetrics(reg),
+	}, true)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return server
+}
+
+// breaker is the status of an upstream's breaker.
+func (r *rig) breaker(i int) resilience.Status { return r.set.All()[i].Breaker().Status() }
+
+// ended waits for the end of an exchange, and returns its log line.
+func (r *rig) ended() map[string]any {
+	r.t.Helper()
+	select {
+	case line := <-r.lines:
+		return line
+	case <-time.After(patience):
+		r.t.Fatal("no exchange ended")
+		return nil
+	}
+}
+
+// lines is a log that hands on the lines of ended exchanges.
+type lines chan map[string]any
+
+func (l lines) Enabled(context.Context, slog.Level) bool { return true }
+func (l lines) WithAttrs([]slog.Attr) slog.Handler       { return l }
+func (l lines) WithGroup(string) slog.Handler            { return l }
+
+func (l lines) Handle(_ context.Context, r slog.Record) error {
+	if r.Message != "exchange" {
+		return nil
+	}
+	line := make(map[string]any, r.NumAttrs())
+	r.Attrs(func(a slog.Attr) bool {
+		line[a.Key] = a.Value.Any()
+		return true
+	})
+	l <- line
+	return nil
+}
