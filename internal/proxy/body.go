@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/vega-proxy/vega-proxy/internal/proxy/front"
 )
 
 const (
@@ -40,6 +42,8 @@ func (x *exchange) readBody() *refusal {
 	switch {
 	case r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0:
 		return nil
+	case x.readAlready():
+		return nil
 	case x.parsed:
 		return x.readWhole(x.s.cfg.Limits.MaxBodyBytes)
 	case r.ContentLength > 0 && r.ContentLength <= smallBody:
@@ -49,6 +53,28 @@ func (x *exchange) readBody() *refusal {
 	}
 	x.passOn(r.Body)
 	return nil
+}
+
+// readAlready takes the body of a plain request, which came with it.
+func (x *exchange) readAlready() bool {
+	b, ok := x.r.Body.(*front.Body)
+	if !ok {
+		return false
+	}
+	data, err := b.Bytes()
+	if err != nil {
+		return false // reading it will say so again
+	}
+	x.body = data
+	return true
+}
+
+// keepBody lets a stream, which may take minutes, hold no more than its request.
+func (x *exchange) keepBody() {
+	if b, ok := x.r.Body.(*front.Body); ok && x.buffer == nil {
+		x.body = bytes.Clone(x.body)
+		b.Release()
+	}
 }
 
 // passOn has the rest of the body read by the upstream's sender.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -111,6 +112,15 @@ func (c *clientConn) readingBody(d time.Duration) {
 		c.readBy = time.Time{}
 		c.Conn.SetReadDeadline(time.Time{})
 	}
+}
+
+// SyscallConn gives access to the socket.
+func (c *clientConn) SyscallConn() (syscall.RawConn, error) {
+	sc, ok := c.Conn.(syscall.Conn)
+	if !ok {
+		return nil, errors.ErrUnsupported
+	}
+	return sc.SyscallConn()
 }
 
 // CloseWrite lets net/http say goodbye before it closes.

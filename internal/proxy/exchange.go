@@ -148,6 +148,9 @@ func (x *exchange) read() *refusal {
 	case x.parsed:
 		x.asked = dialect.ParseRequest(x.route, plain)
 		x.model = x.asked.Model
+		if x.asked.Stream {
+			x.keepBody()
+		}
 	case x.route.ModelInBody:
 		x.model = dialect.ModelOf(plain)
 	}

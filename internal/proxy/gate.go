@@ -26,11 +26,7 @@ func (c *clientConn) openRaw() bool {
 	if h.raw != nil {
 		return true
 	}
-	sc, ok := c.Conn.(syscall.Conn)
-	if !ok {
-		return false
-	}
-	raw, err := sc.SyscallConn()
+	raw, err := c.SyscallConn()
 	if err != nil {
 		return false
 	}

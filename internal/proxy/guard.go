@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -95,15 +96,21 @@ func (g *guard) foreignOrigin(r *http.Request) bool {
 
 // admit looks for a client key and takes it out: it is ours, not the upstream's.
 func (g *guard) admit(r *http.Request) bool {
-	if scheme, key, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") && g.isKey(strings.TrimSpace(key)) {
-		r.Header.Del("Authorization")
-		return true
+	admitted := false
+	if slices.ContainsFunc(r.Header["Authorization"], g.isBearer) {
+		delete(r.Header, "Authorization")
+		admitted = true
 	}
-	if g.isKey(r.Header.Get("X-Api-Key")) {
-		r.Header.Del("X-Api-Key")
-		return true
+	if slices.ContainsFunc(r.Header["X-Api-Key"], g.isKey) { // some clients send it in both places
+		delete(r.Header, "X-Api-Key")
+		admitted = true
 	}
-	return false
+	return admitted
+}
+
+func (g *guard) isBearer(value string) bool {
+	scheme, key, ok := strings.Cut(value, " ")
+	return ok && strings.EqualFold(scheme, "Bearer") && g.isKey(strings.TrimSpace(key))
 }
 
 func (g *guard) isKey(key string) bool {

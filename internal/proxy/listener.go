@@ -30,6 +30,17 @@ func newListener(ln net.Listener, maxConnections int) *listener {
 func (l *listener) Accept() (net.Conn, error) {
 	c, err := l.accept()
 	if err != nil {
+		return nil, err // not a nil *clientConn, which would be no nil net.Conn
+	}
+	return c, nil
+}
+
+// strictListener watches the heads of what net/http is given.
+type strictListener struct{ net.Listener }
+
+func (l strictListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
 		return nil, err
 	}
 	return &strictConn{Conn: c}, nil
@@ -139,7 +150,7 @@ type connKey struct{}
 // conns is what a handler finds of its connection.
 type conns struct {
 	client *clientConn
-	strict *strictConn // nil with HTTP/2
+	strict *strictConn // nil with HTTP/2, and where requests are plain
 }
 
 // connContext lets handlers find the connection that net/http hides.
@@ -148,12 +159,18 @@ func connContext(ctx context.Context, c net.Conn) context.Context {
 	switch c := c.(type) {
 	case *strictConn:
 		found.strict = c
-		found.client, _ = c.Conn.(*clientConn)
 	case *strictTLSConn:
 		found.strict = &c.strictConn
-		found.client, _ = c.tls.NetConn().(*clientConn)
-	case *tls.Conn:
-		found.client, _ = c.NetConn().(*clientConn)
+	}
+	for c != nil && found.client == nil {
+		switch layer := c.(type) {
+		case *clientConn:
+			found.client = layer
+		case interface{ NetConn() net.Conn }:
+			c = layer.NetConn()
+		default:
+			c = nil
+		}
 	}
 	return context.WithValue(ctx, connKey{}, found)
 }

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/vega-proxy/vega-proxy/internal/proxy/front"
 	"github.com/vega-proxy/vega-proxy/internal/stream"
 	"github.com/vega-proxy/vega-proxy/internal/upstream"
 )
@@ -102,20 +103,36 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	srv.Protocols.SetHTTP1(true)
 	srv.Protocols.SetHTTP2(s.tls != nil)
 	srv.Protocols.SetUnencryptedHTTP2(s.cfg.HTTP2)
-	plain := newListener(ln, s.cfg.Limits.MaxConnections)
-	var front net.Listener = plain
-	if s.tls != nil {
-		front = newTLSListener(plain, s.tls, handshakeTimeout)
-	}
-	served := make(chan error, 1)
+	accepted := newListener(ln, s.cfg.Limits.MaxConnections)
+	served := make(chan error, 2) // a server each
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	wg.Go(func() { served <- srv.Serve(front) })
+	// What plain requests cost is decided here: they need not go through
+	// net/http, which gets all others.
+	plain := front.New(front.Config{
+		Handler:           s,
+		ReadHeaderTimeout: s.cfg.Limits.ReadHeaderTimeout,
+		IdleTimeout:       s.cfg.Limits.IdleTimeout,
+		BodyTimeout:       s.cfg.Limits.IdleTimeout,
+		MaxHead:           int(s.cfg.Limits.MaxHeaderBytes),
+		MaxBody:           min(smallBody, s.cfg.Limits.MaxBodyBytes),
+		BaseContext:       base,
+		ConnContext:       connContext,
+		Log:               s.opts.Log,
+	})
+	var outer net.Listener = accepted
+	if s.tls != nil {
+		outer = newTLSListener(accepted, s.tls, handshakeTimeout)
+		wg.Go(func() { served <- srv.Serve(outer) })
+	} else {
+		wg.Go(func() { served <- plain.Serve(accepted) })
+		wg.Go(func() { served <- srv.Serve(strictListener{plain.Fallback()}) })
+	}
 
 	select {
 	case err := <-served: // the listener failed by itself
 		cut(errDraining)
-		return errors.Join(fmt.Errorf("serve %s: %w", ln.Addr(), err), srv.Close())
+		return errors.Join(fmt.Errorf("serve %s: %w", ln.Addr(), err), plain.Close(), srv.Close())
 	case <-ctx.Done():
 	}
 	if d := s.opts.DrainDelay; d > 0 {
@@ -123,7 +140,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		time.Sleep(d) // a second signal ends the process
 	}
 	n := s.drain()
-	if err := front.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+	if err := outer.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 		s.opts.Log.Warn("close the listener", "error", err)
 	}
 	s.opts.Log.Info("draining: listener closed", "in_flight", n, "timeout", s.opts.DrainTimeout)

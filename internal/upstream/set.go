@@ -129,7 +129,7 @@ func (s *Set) again(ctx context.Context, c *Call, serving, tried []*Upstream, an
 			return lease{}, false
 		}
 		var body []byte
-		if answer.Status == http.StatusServiceUnavailable && len(serving) > 1 {
+		if answer.Status == http.StatusServiceUnavailable && (same || len(serving) > 1) {
 			// Busy, loading or dead: the body tells. It is put back for the
 			// client, should the answer be passed on after all.
 			body = answer.peek()

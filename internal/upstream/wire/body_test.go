@@ -240,6 +240,23 @@ func TestLimits(t *testing.T) {
 	})
 }
 
+// TestDrippingHead: bytes of a head put no limit off.
+func TestDrippingHead(t *testing.T) {
+	each(t, func(t *testing.T, im implementation) {
+		cfg := im.serve(t, func(_ int, p *peer) {
+			p.request()
+			for _, err := io.WriteString(p.Conn, "HTTP/1.1 200 OK\r\nX: "); err == nil; _, err = io.WriteString(p.Conn, "x") {
+				time.Sleep(2 * time.Millisecond)
+			}
+		})
+		cfg.FirstByteTimeout, cfg.IdleTimeout = 60*time.Millisecond, 60*time.Millisecond
+		_, err := im.open(t, cfg).RoundTrip(t.Context(), get)
+		if e, ok := errors.AsType[*Error](err); !ok || e.Phase != Head || e.Timeout != "first_byte" {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
 // TestSteadyBytesRunIntoNoLimit streams for many times the limit's length.
 func TestSteadyBytesRunIntoNoLimit(t *testing.T) {
 	const tokens = 60

@@ -54,7 +54,8 @@ type conn struct {
 
 	mu        sync.Mutex
 	readBy    time.Duration // the deadline that is set; 0 is none
-	lingering bool          // the deadline is final
+	answered  bool          // the final head was read
+	lingering bool          // a write has failed, and there is no head: the deadline is final
 }
 
 func newConn(t *h1, nc net.Conn) *conn {
@@ -83,6 +84,17 @@ func (c *conn) begin() {
 	c.got = false
 	c.await = firstByte
 	c.sentAt.Store(0)
+	c.mu.Lock()
+	c.answered = false
+	c.mu.Unlock()
+}
+
+// headRead ends lingering: the body has its own limits.
+func (c *conn) headRead() {
+	c.mu.Lock()
+	c.answered = true
+	c.lingering = false
+	c.mu.Unlock()
 }
 
 // clock is the time since c was made, never 0.
@@ -140,12 +152,16 @@ func (c *conn) arm(due, limit time.Duration) error {
 	return c.nc.SetReadDeadline(c.born.Add(c.readBy))
 }
 
-// linger bounds all further reads, after a write has failed.
+// linger bounds the wait for a head after a write has failed.
 func (c *conn) linger() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.answered {
+		return
+	}
 	c.lingering = true
-	c.nc.SetReadDeadline(time.Now().Add(lingerTime)) // fails only when closed, and then reads fail too
+	c.readBy = c.clock() + lingerTime
+	c.nc.SetReadDeadline(c.born.Add(c.readBy)) // fails only when closed, and then reads fail too
 }
 
 func (c *conn) isLingering() bool {

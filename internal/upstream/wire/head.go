@@ -176,6 +176,7 @@ func (b *body) start(method string, line statusLine, h http.Header) error {
 	resp := &b.resp
 	resp.Status, resp.ProtoMajor, resp.ProtoMinor = line.status, 1, line.minor
 	resp.Header, resp.Length, resp.Body = h, length, b
+	b.c.headRead()
 	b.c.obeyKeepAlive(h)
 	b.keep = line.minor == 1 && !hasToken(h["Connection"], "close")
 	switch {

@@ -142,6 +142,20 @@ func TestEarlyAnswerThenClose(t *testing.T) {
 	}
 }
 
+// TestEarlyAnswerReadLate: what has come before the connection broke is not lost
+// to a reader that takes its time.
+func TestEarlyAnswerReadLate(t *testing.T) {
+	const size = 30_000
+	tr := h1Only.start(t, func(_ int, p *peer) {
+		p.say("HTTP/1.1 401 Unauthorized\r\nContent-Length: 30000\r\n\r\n" + string(filled(size)))
+	})
+	resp := fetch(t, tr, &Request{Method: "POST", Target: "/", Body: filled(64 << 20)})
+	time.Sleep(lingerTime + 50*time.Millisecond) // which is the point
+	if got := whole(t, resp); len(got) != size {
+		t.Errorf("%d bytes", len(got))
+	}
+}
+
 func TestBackendClosesWhileItIsSentTo(t *testing.T) {
 	each(t, func(t *testing.T, im implementation) {
 		b := newBlocked("hello")

@@ -1,0 +1,254 @@
+package front
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// conn is one client's connection while its requests are plain. Unless said
+// otherwise its fields are owned by its goroutine.
+type conn struct {
+	s      *Server
+	nc     net.Conn
+	raw    syscall.RawConn // nil without a socket
+	watch  *watcher        // nil where there is none
+	values context.Context // nil before the first request
+	remote string
+	header http.Header // of the answers, emptied after each
+
+	watched uint64 // the registration with watch; 0 is none
+
+	in    *input // what was read and not served; nil while that is nothing
+	ahead []byte // the beginning of the next request, while in belongs to this one
+	into  []byte // where the next read goes instead of in
+	got   int    // what the read brought
+	err   error  // or why it did not
+	read  func(fd uintptr) bool
+
+	readBy time.Time // the armed read deadline; zero is none
+
+	mu   sync.Mutex // guards the fields below
+	ctx  *requestContext
+	left bool // the client has gone
+}
+
+func newConn(s *Server, nc net.Conn, watch *watcher) *conn {
+	c := &conn{s: s, nc: nc, watch: watch}
+	if sc, ok := nc.(syscall.Conn); ok {
+		c.raw, _ = sc.SyscallConn() // without it, net/http will find out what is wrong
+	}
+	c.read = c.tryRead
+	return c
+}
+
+// serve answers until the client goes or asks for what is not plain.
+func (c *conn) serve() {
+	keep := false
+	defer func() {
+		if !keep {
+			c.close()
+		}
+	}()
+	if keep = c.serveRequests(); keep {
+		c.handOver()
+	}
+}
+
+// serveRequests tells whether the connection is to be handed over.
+func (c *conn) serveRequests() bool {
+	if c.watch == nil || c.raw == nil {
+		return true
+	}
+	idle := c.s.cfg.ReadHeaderTimeout // a new connection is to speak soon
+	for {
+		switch c.readHead(idle) {
+		case more:
+			return false
+		case odd:
+			return true
+		}
+		if c.watched == 0 && c.watch.add(c) != nil {
+			return true
+		}
+		r, x := c.request()
+		if r == nil {
+			return true
+		}
+		if !c.answer(r, x) {
+			return false
+		}
+		idle = c.s.cfg.IdleTimeout
+	}
+}
+
+// readHead reads until the head is whole, or odd; it returns more if it never
+// will be. Silence before the head's first byte is bounded by idle.
+func (c *conn) readHead(idle time.Duration) verdict {
+	if c.ahead != nil {
+		c.in = borrowInput()
+		c.in.n = copy(c.in.data[:], c.ahead)
+		c.ahead = nil
+	}
+	from, limit, begun := time.Now(), idle, false
+	for {
+		if c.in != nil {
+			if v := c.judge(); v != more {
+				return v
+			}
+			if !begun {
+				from, limit, begun = time.Now(), c.s.cfg.ReadHeaderTimeout, true
+			}
+		}
+		if !c.fill(from, limit) {
+			if begun && errors.Is(c.err, io.EOF) {
+				return odd // a head without its end gets an answer
+			}
+			return more
+		}
+	}
+}
+
+// judge reads what is there of the head.
+func (c *conn) judge() verdict {
+	h := &c.in.head
+	v := h.scan(c.in.data[:c.in.n])
+	switch limit := c.s.cfg.MaxHead; {
+	case v == more && c.in.n >= limit, v == plain && (h.line > limit || h.length > c.s.cfg.MaxBody):
+		return odd
+	}
+	return v
+}
+
+// fill makes one read, which may take until limit after from, and tells whether
+// it brought something.
+func (c *conn) fill(from time.Time, limit time.Duration) bool {
+	c.arm(from, limit)
+	c.got = 0
+	err := c.raw.Read(c.read)
+	if err == nil {
+		err = c.err
+	}
+	if err == nil && c.got == 0 {
+		err = io.EOF
+	}
+	c.err = err
+	return err == nil
+}
+
+// arm sets the read deadline to limit after from, or leaves the one that is set
+// if it will do: it may come up to an eighth later. So a request does not move a
+// timer.
+func (c *conn) arm(from time.Time, limit time.Duration) {
+	switch by := from.Add(limit); {
+	case limit <= 0:
+		if !c.readBy.IsZero() {
+			c.readBy = time.Time{}
+			c.nc.SetReadDeadline(c.readBy)
+		}
+	case c.readBy.Before(by) || c.readBy.After(by.Add(limit/8)):
+		c.readBy = by.Add(limit / 8)
+		c.nc.SetReadDeadline(c.readBy) // fails only on a closed connection, as the read then does
+	}
+}
+
+// tryRead reads without waiting, and takes a buffer only if that brings
+// something. It returns false to be called again once there may be more.
+func (c *conn) tryRead(fd uintptr) bool {
+	var again bool
+	if c.into != nil {
+		c.got, again, c.err = readSocket(fd, c.into)
+		return !again
+	}
+	in := c.in
+	if in == nil {
+		in = borrowInput()
+	}
+	c.got, again, c.err = readSocket(fd, in.data[in.n:])
+	in.n += c.got
+	switch {
+	case in.n > 0:
+		c.in = in
+	case c.in == nil:
+		giveBackInput(in)
+	}
+	return !again
+}
+
+// gone ends the request in progress, and those to come: the client has left. It
+// may be called at any time.
+func (c *conn) gone() {
+	c.mu.Lock()
+	c.left = true
+	c.mu.Unlock()
+	c.endRequest(false)
+}
+
+// endRequest ends the context of the request in progress.
+func (c *conn) endRequest(byBase bool) {
+	c.mu.Lock()
+	ctx := c.ctx
+	c.mu.Unlock()
+	if ctx != nil {
+		ctx.end(byBase)
+	}
+}
+
+// begin makes ctx the one that ends when something happens, or has happened.
+func (c *conn) begin(ctx *requestContext) {
+	c.mu.Lock()
+	c.ctx = ctx
+	left := c.left
+	c.mu.Unlock()
+	switch {
+	case c.s.ended.Load():
+		ctx.end(true)
+	case left:
+		ctx.end(false)
+	}
+}
+
+// finish ends the request's context for good.
+func (c *conn) finish() {
+	c.mu.Lock()
+	ctx := c.ctx
+	c.ctx = nil
+	c.mu.Unlock()
+	ctx.end(false)
+}
+
+// handOver gives the connection to net/http, with what was not served.
+func (c *conn) handOver() {
+	if c.watched != 0 {
+		if err := c.watch.remove(c); err != nil { // closed meanwhile
+			c.close()
+			return
+		}
+	}
+	h := &handed{Conn: c.nc}
+	if c.in != nil {
+		h.ahead = bytes.Clone(c.in.data[:c.in.n])
+		giveBackInput(c.in)
+		c.in = nil
+	}
+	c.arm(time.Time{}, 0)
+	c.s.untrack(c) // it is no longer ours to close
+	c.s.fallback.hand(h)
+}
+
+func (c *conn) close() {
+	if c.in != nil {
+		giveBackInput(c.in)
+		c.in = nil
+	}
+	if c.watched != 0 {
+		c.watch.forget(c)
+	}
+	c.nc.Close() // all that mattered was read or written before
+}
