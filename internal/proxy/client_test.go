@@ -101,7 +101,7 @@ func (c *client) body(a answer) io.Reader {
 		fmt.Sscan(v, &n)
 		return &exactly{r: c.br, n: n}
 	}
-	if a.status == http.StatusNoContent || a.status == http.StatusNotModified {
+	if a.status < http.StatusOK || a.status == http.StatusNoContent || a.status == http.StatusNotModified {
 		return strings.NewReader("")
 	}
 	return c.br // to the close

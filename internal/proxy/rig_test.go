@@ -102,11 +102,11 @@ func (r *rig) build(cfg config.Config) *proxy.Server {
 	budget := stream.NewBudget(cfg.Stream.TotalBufferBytes)
 	server, err := proxy.New(proxy.Options{
 		Config:         cfg.Config,
+		Upstreams:      r.set,
+		Streams:        streams,
 		Budget:         budget,
 		StreamRegistry: stream.NewRegistry(),
 		StreamEvents:   stream.NewEvents(reg, budget),
-		Upstreams:      r.set,
-		Streams:        streams,
 		Finishes:       finishes,
 		Secret:         secret,
 		IsAdminKey:     func(s string) bool { return s == adminKey },
@@ -147,8 +147,14 @@ func (l lines) Handle(_ context.Context, r slog.Record) error {
 	if r.Message != "exchange" {
 		return nil
 	}
-	line := make(map[string]any, r.NumAttrs())
+	line := map[string]any{}
 	r.Attrs(func(a slog.Attr) bool {
+		if a.Key == "" && a.Value.Kind() == slog.KindGroup {
+			for _, in := range a.Value.Group() {
+				line[in.Key] = in.Value.Any()
+			}
+			return true
+		}
 		line[a.Key] = a.Value.Any()
 		return true
 	})

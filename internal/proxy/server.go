@@ -132,7 +132,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	select {
 	case err := <-served: // the listener failed by itself
 		cut(errDraining)
-		return errors.Join(fmt.Errorf("serve %s: %w", ln.Addr(), err), plain.Close(), srv.Close())
+		return errors.Join(fmt.Errorf("serve %s: %w", ln.Addr(), err), plain.Close(), closeServer(srv))
 	case <-ctx.Done():
 	}
 	if d := s.opts.DrainDelay; d > 0 {
@@ -151,7 +151,12 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 			s.opts.Log.Error("some exchanges did not end when they were cut")
 		}
 	}
-	if err := srv.Close(); err != nil && !errors.Is(err, net.ErrClosed) { // the listener may be closed twice
+	return errors.Join(plain.Close(), closeServer(srv))
+}
+
+// closeServer ends what net/http still holds. Its listener is closed already.
+func closeServer(srv *http.Server) error {
+	if err := srv.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 		return err
 	}
 	return nil
