@@ -18,6 +18,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/vega-proxy/vega-proxy/internal/admin"
+	"github.com/vega-proxy/vega-proxy/internal/batchlog"
+	"github.com/vega-proxy/vega-proxy/internal/cache"
 	"github.com/vega-proxy/vega-proxy/internal/config"
 	"github.com/vega-proxy/vega-proxy/internal/proxy"
 	"github.com/vega-proxy/vega-proxy/internal/resilience"
@@ -36,6 +38,8 @@ type app struct {
 	upstreams *upstream.Set
 	budget    *stream.Budget
 	streams   *stream.Registry
+	journal   *batchlog.Log // nil is off
+	cache     *cache.Cache  // nil is off
 	front     *proxy.Server
 	admin     *admin.Server
 
@@ -47,8 +51,8 @@ type app struct {
 
 // newApp builds the parts and opens the listeners. On an error it leaves nothing
 // open.
-func newApp(cfg *config.Config, warnings []string, logTo io.Writer) (a *app, err error) {
-	a = &app{cfg: cfg, lines: newGather(logTo), reg: prometheus.NewRegistry()}
+func newApp(cfg *config.Config, warnings []string, logTo io.Writer) (_ *app, err error) {
+	a := &app{cfg: cfg, lines: newGather(logTo), reg: prometheus.NewRegistry()}
 	if err := a.level.UnmarshalText([]byte(cfg.Log.Level)); err != nil {
 		return nil, err
 	}
@@ -75,6 +79,12 @@ func newApp(cfg *config.Config, warnings []string, logTo io.Writer) (a *app, err
 		buildInfo(),
 	)
 	a.budget, a.streams = stream.NewBudget(cfg.Stream.TotalBufferBytes), stream.NewRegistry()
+	if err := a.openCache(); err != nil {
+		return nil, err
+	}
+	if err := a.openJournal(); err != nil {
+		return nil, err
+	}
 	if err := a.buildUpstreams(); err != nil {
 		return nil, err
 	}
@@ -140,7 +150,7 @@ func (a *app) buildFront() (err error) {
 		secret = secret || len(u.SecretHeaders) > 0
 		finishes = finishes || u.OnClientGone == "finish"
 	}
-	a.front, err = proxy.New(proxy.Options{
+	opts := proxy.Options{
 		Config:         a.cfg.Config,
 		Upstreams:      a.upstreams,
 		Streams:        streams,
@@ -154,7 +164,18 @@ func (a *app) buildFront() (err error) {
 		DrainTimeout:   a.cfg.Shutdown.DrainTimeout,
 		Log:            a.log,
 		Metrics:        proxy.NewMetrics(a.reg),
-	}, isLoopback(a.frontLn.Addr()))
+
+		JournalEmbeddings: a.cfg.Batchlog.Embeddings,
+		MaxRecordBytes:    a.cfg.Batchlog.MaxRecordBytes,
+		SessionHeaders:    a.cfg.Batchlog.SessionHeaders,
+	}
+	if a.journal != nil {
+		opts.Journal = a.journal
+	}
+	if a.cache != nil {
+		opts.Cache, opts.SharedCache = a.cache, a.cfg.Cache.Shared
+	}
+	a.front, err = proxy.New(opts, isLoopback(a.frontLn.Addr()))
 	return err
 }
 
@@ -170,7 +191,7 @@ func (a *app) buildAdmin() error {
 	case path != "":
 		a.log.Info("the admin key was read", "file", path)
 	}
-	a.admin, err = admin.New(a.cfg.Admin, key, admin.Parts{
+	parts := admin.Parts{
 		Ready:    a.ready,
 		Metrics:  a.reg,
 		Health:   []func() admin.Component{a.upstreamHealth},
@@ -178,7 +199,14 @@ func (a *app) buildAdmin() error {
 		Streams:  streams{a.streams},
 		Config:   func() any { return a.cfg.Masked() },
 		LogLevel: &a.level,
-	}, a.log)
+	}
+	if a.journal != nil {
+		parts.Log = conversations{a.journal}
+	}
+	if a.cache != nil {
+		parts.Cache = responses{a.cache}
+	}
+	a.admin, err = admin.New(a.cfg.Admin, key, parts, a.log)
 	return err
 }
 
@@ -202,7 +230,7 @@ func (a *app) run(ctx context.Context) error {
 	defer stopBack()
 
 	var wg sync.WaitGroup
-	failed := make(chan error, 2) // each part reports once
+	failed := make(chan error, 3) // each part reports once
 	part := func(name string, run func() error) {
 		wg.Go(func() {
 			if err := run(); err != nil {
@@ -213,6 +241,9 @@ func (a *app) run(ctx context.Context) error {
 		})
 	}
 	wg.Go(func() { a.hearHangups(back) })
+	if a.journal != nil {
+		part("conversation log", func() error { return a.journal.Run(back) })
+	}
 	part("admin", func() error { return a.admin.Run(back, a.adminLn) })
 	if a.metricsLn != nil {
 		part("metrics", func() error { return a.admin.RunMetrics(back, a.metricsLn) })
@@ -269,6 +300,9 @@ func (a *app) close() {
 	}
 	if a.upstreams != nil {
 		a.upstreams.Close()
+	}
+	if a.cache != nil {
+		a.cache.Close()
 	}
 	if a.unlock != nil {
 		_ = a.unlock() // the process ends, and the lock with it

@@ -90,7 +90,9 @@ func (g *gather) run(ctx context.Context) {
 		}
 		spare = g.flush(spare)
 	}
-	g.flush(spare) // what lost may have had to say
+	for range 2 { // the second time for what lost may have had to say
+		spare = g.flush(spare)
+	}
 }
 
 // flush writes the lines; spare becomes the next buffer, and the written one is

@@ -5,8 +5,7 @@ import "github.com/vega-proxy/vega-proxy/internal/config"
 // unbuilt is what the configuration knows and this build does not do yet. To set
 // any of it is refused: no setting is silently ignored.
 var unbuilt = []config.Unbuilt{
-	{Section: "cache", Part: "response cache"},
-	{Section: "batchlog", Part: "conversation log"},
+	{Section: "cache.l2", Part: "second cache tier"},
 	{Section: "monitor", Part: "self-monitoring"},
 	{Section: "telemetry", Part: "tracing"},
 }

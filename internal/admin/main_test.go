@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -68,6 +69,61 @@ func (s *fakeStreams) Cancel(id string) bool {
 	return true
 }
 
+// fakeCache holds so many entries per model.
+type fakeCache map[string]int
+
+func (c fakeCache) Stats() any {
+	size := 0
+	for _, n := range c {
+		size += n
+	}
+	return json.RawMessage(fmt.Sprintf(`{"size":%d,"maxsize":1000,"bytes":900,"max_bytes":67108864,"ttl_seconds":300,"hits":3,
+		"misses":1,"coalesced":0,"stale_served":0,"evictions":0,"expirations":0,"rejected":0,"hit_rate":0.75,"total_requests":4}`, size))
+}
+
+func (c fakeCache) Clear(model string) (cleared int) {
+	for name, n := range c {
+		if model == "" || name == model {
+			cleared += n
+			delete(c, name)
+		}
+	}
+	return cleared
+}
+
+// fakeLog answers with what its fields say, and keeps what it was asked.
+type fakeLog struct {
+	flush func(context.Context) (flushed, remaining int, err error)
+	err   error // of a search
+	next  string
+	asked url.Values
+}
+
+func (l *fakeLog) Stats() any {
+	return json.RawMessage(`{"queue_size":2,"max_queue_size":1000,"batch_size":50,"total_items_queued":9,"total_items_inserted":4,
+		"total_items_amended":0,"total_items_retired":0,"total_batches":1,"failed_batches":0,"success_rate":1,"avg_batch_size":4,
+		"total_flush_time_seconds":0.01,"avg_flush_time_ms":10,"spool_bytes":512,"spool_oldest_seconds":1.5,"late":0,"set_aside":1,
+		"dropped":2,"dropped_by_reason":{"spool_full":2},"sink":"sqlite","sink_error":""}`)
+}
+
+func (l *fakeLog) Flush(ctx context.Context) (flushed, remaining int, err error) {
+	if l.flush != nil {
+		return l.flush(ctx)
+	}
+	return 2, 0, nil
+}
+
+func (l *fakeLog) Conversations(_ context.Context, q url.Values) (found any, next string, err error) {
+	l.asked = q
+	return []json.RawMessage{json.RawMessage(`{"id":"019a4411-0000-7000-8000-000000000001","request_id":"r","session_id":"s",
+		"started_at":"2025-11-02T10:00:00Z","dialect":"openai","endpoint":"/v1/chat/completions","upstream":"default","model":"m",
+		"model_reported":"m","prompt":"a secret prompt","messages":[{"role":"user","content":"a secret prompt"}],"params":null,
+		"answer":"yes","reasoning":"","tool_calls":null,"choices":null,"finish_reason":"stop","prompt_tokens":3,
+		"completion_tokens":null,"tokens_estimated":false,"time_to_first_token_ms":12.5,"duration_ms":30,"cache_status":"MISS",
+		"http_status":200,"attempts":1,"outcome":"ok","ended_by":"upstream","error":"","streamed":true,"truncated":false,
+		"incomplete":false,"altered":false,"dropped":0,"revision":0,"instance":"i","bytes_in":10,"bytes_out":20,"tenant":""}`)}, l.next, l.err
+}
+
 // fixture is a server with every part there is, and what it logged.
 type fixture struct {
 	*Server
@@ -91,6 +147,8 @@ func allParts() Parts {
 		},
 		Breakers: &fakeBreakers{},
 		Streams:  &fakeStreams{},
+		Cache:    fakeCache{"m": 2, "n:latest": 3},
+		Log:      &fakeLog{},
 		Config:   func() any { return map[string]any{"listen": "127.0.0.1:8080"} },
 		Reload:   func(context.Context) ([]string, error) { return []string{"cache.ttl_seconds"}, nil },
 		LogLevel: new(slog.LevelVar),

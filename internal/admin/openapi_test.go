@@ -76,7 +76,10 @@ func (d description) check(s *schema, value any, at string) error {
 			return fmt.Errorf("%s: no schema %s", at, name)
 		}
 	}
-	if types := fmt.Sprint(s.Type); !strings.Contains(types, typeOf(value)) && !(types == "integer" && isWhole(value)) {
+	if s.Type == nil { // any value
+		return nil
+	}
+	if types := fmt.Sprint(s.Type); !strings.Contains(types, typeOf(value)) && !(strings.Contains(types, "integer") && isWhole(value)) {
 		return fmt.Errorf("%s: %v is no %s", at, value, types)
 	}
 	if s.Enum != nil && !slices.Contains(s.Enum, value) || s.Const != nil && s.Const != value {
@@ -220,6 +223,8 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 func TestErrorsAreAsDescribed(t *testing.T) {
 	parts := allParts()
 	parts.Ready = func() error { return errors.New("draining") }
+	log := &fakeLog{err: errors.New("down"), flush: func(context.Context) (int, int, error) { return 0, 1, errors.New("down") }}
+	parts.Log = log
 	f := newFixture(t, allOn(), parts)
 	d := describedBy(t, f)
 	const breaker, stream = "/admin/performance/circuit-breaker/{name}", "/admin/performance/streams/{id}/cancel"
@@ -227,6 +232,12 @@ func TestErrorsAreAsDescribed(t *testing.T) {
 	d.checkAnswer(t, f, "GET", breaker+"/status", "/admin/performance/circuit-breaker/x/status", "", 404)
 	d.checkAnswer(t, f, "POST", breaker+"/reset", "/admin/performance/circuit-breaker/x/reset", "", 404)
 	d.checkAnswer(t, f, "POST", stream, "/admin/performance/streams/x/cancel", "", 404)
+	const clearing, flush = "/admin/performance/cache/clear", "/admin/performance/batch/conversation-logger/flush"
+	d.checkAnswer(t, f, "POST", clearing, clearing+"?modle=m", "", 400)
+	d.checkAnswer(t, f, "POST", flush, flush, "", 503)
+	d.checkAnswer(t, f, "GET", "/admin/conversations", "/admin/conversations", "", 503)
+	log.err = &BadQuery{"limit is no number"}
+	d.checkAnswer(t, f, "GET", "/admin/conversations", "/admin/conversations?limit=x", "", 400)
 	d.checkAnswer(t, f, "GET", "/admin/debug/pprof/{profile}", "/admin/debug/pprof/x", "", 404)
 	d.checkAnswer(t, f, "PUT", "/admin/log-level", "/admin/log-level", "{", 400)
 	d.checkAnswer(t, f, "PUT", "/admin/log-level", "/admin/log-level", "{}", 422)

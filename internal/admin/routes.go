@@ -33,6 +33,19 @@ func (s *Server) adminRoutes() []route {
 			route{http.MethodPost, "/performance/streams/{id}/cancel", s.change(s.cancelStream)},
 		)
 	}
+	if s.parts.Cache != nil {
+		routes = append(routes,
+			route{http.MethodGet, "/performance/cache/stats", s.read(s.cacheStats)},
+			route{http.MethodPost, "/performance/cache/clear", s.change(s.clearCache)},
+		)
+	}
+	if s.parts.Log != nil {
+		routes = append(routes,
+			route{http.MethodGet, "/performance/batch/conversation-logger/stats", s.read(s.logStats)},
+			route{http.MethodPost, "/performance/batch/conversation-logger/flush", s.change(s.flushLog)},
+			route{http.MethodGet, "/conversations", s.read(s.conversations)},
+		)
+	}
 	if s.parts.Config != nil {
 		routes = append(routes, route{http.MethodGet, "/config", s.read(s.config)})
 	}

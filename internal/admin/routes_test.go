@@ -31,6 +31,7 @@ func TestRoutesWithEveryPart(t *testing.T) {
 	want := []string{
 		"GET /",
 		"GET /admin/config",
+		"GET /admin/conversations",
 		"GET /admin/debug/pprof/",
 		"GET /admin/debug/pprof/cmdline",
 		"GET /admin/debug/pprof/profile",
@@ -39,6 +40,8 @@ func TestRoutesWithEveryPart(t *testing.T) {
 		"GET /admin/debug/pprof/{profile}",
 		"GET /admin/log-level",
 		"GET /admin/openapi.json",
+		"GET /admin/performance/batch/conversation-logger/stats",
+		"GET /admin/performance/cache/stats",
 		"GET /admin/performance/circuit-breaker/{name}/status",
 		"GET /admin/performance/circuit-breakers/all",
 		"GET /admin/performance/health/comprehensive",
@@ -47,6 +50,8 @@ func TestRoutesWithEveryPart(t *testing.T) {
 		"GET /metrics",
 		"GET /readyz",
 		"POST /admin/config/reload",
+		"POST /admin/performance/batch/conversation-logger/flush",
+		"POST /admin/performance/cache/clear",
 		"POST /admin/performance/circuit-breaker/{name}/reset",
 		"POST /admin/performance/streams/{id}/cancel",
 		"PUT /admin/log-level",
@@ -68,6 +73,8 @@ func TestRoutesOfAbsentParts(t *testing.T) {
 		"GET /admin/debug/pprof/", "GET /admin/debug/pprof/heap", "GET /admin/debug/pprof/cmdline",
 		"GET /admin/performance/circuit-breakers/all", "GET /admin/performance/circuit-breaker/default/status",
 		"GET /admin/performance/streams", "POST /admin/performance/streams/x/cancel",
+		"GET /admin/performance/cache/stats", "POST /admin/performance/cache/clear", "GET /admin/conversations",
+		"GET /admin/performance/batch/conversation-logger/stats", "POST /admin/performance/batch/conversation-logger/flush",
 		"GET /debug/pprof/", "GET /debug/pprof/heap",
 	} {
 		method, path, _ := strings.Cut(target, " ")
@@ -88,6 +95,10 @@ func TestWrongMethod(t *testing.T) {
 		{"GET", "/admin/performance/circuit-breaker/default/reset", "POST"},
 		{"POST", "/admin/performance/circuit-breaker/a%2Fb/status", "GET, HEAD"},
 		{"PUT", "/admin/performance/streams/x/cancel", "POST"},
+		{"GET", "/admin/performance/cache/clear", "POST"},
+		{"DELETE", "/admin/performance/cache/stats", "GET, HEAD"},
+		{"GET", "/admin/performance/batch/conversation-logger/flush", "POST"},
+		{"DELETE", "/admin/conversations", "GET, HEAD"},
 		{"POST", "/admin/debug/pprof/heap", "GET, HEAD"},
 		{"BREW", "/admin/config", "GET, HEAD"},
 	}
@@ -115,7 +126,8 @@ func TestHead(t *testing.T) {
 	defer server.Close()
 	for _, path := range []string{"/", "/livez", "/readyz", "/metrics", "/admin/openapi.json", "/admin/config", "/admin/log-level",
 		"/admin/performance/circuit-breakers/all", "/admin/performance/circuit-breaker/default/status",
-		"/admin/performance/health/comprehensive", "/admin/performance/streams"} {
+		"/admin/performance/health/comprehensive", "/admin/performance/streams", "/admin/performance/cache/stats",
+		"/admin/performance/batch/conversation-logger/stats", "/admin/conversations"} {
 		lengths := map[string]int64{}
 		for _, method := range []string{"GET", "HEAD"} {
 			r, err := http.NewRequestWithContext(t.Context(), method, server.URL+path, nil)

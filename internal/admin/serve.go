@@ -15,10 +15,11 @@ const (
 	readHeaderTimeout = 10 * time.Second
 	idleTimeout       = 120 * time.Second
 	maxHeaderBytes    = 64 << 10
-	// writeTimeout is for one answer; a profile extends its own by the seconds
-	// it was asked for. There is no read timeout beside it, because net/http
-	// ends a request's context with it: limited bounds bodies instead.
-	writeTimeout = 30 * time.Second
+	// writeTimeout is for one answer, with what the longest wait for one leaves
+	// to write it; a profile extends its own by the seconds it was asked for.
+	// There is no read timeout beside it, because net/http ends a request's
+	// context with it: limited bounds bodies instead.
+	writeTimeout = logTimeout + 10*time.Second
 	// stopGrace is how long answers under way may take once the server is to stop.
 	stopGrace = 5 * time.Second
 )

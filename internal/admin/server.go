@@ -18,7 +18,8 @@ import (
 
 // Parts is what the API shows and steers. A part that is nil has no routes:
 // its paths are 404 and missing from the description. Everything in it is
-// called from many goroutines at once and must not block for long.
+// called from many goroutines at once and must not block for long, except that
+// what takes a context may until that ends.
 type Parts struct {
 	// Ready is required: nil while the proxy accepts requests, else why it
 	// does not. A dead upstream or database is no reason.
@@ -29,6 +30,8 @@ type Parts struct {
 	Health   []func() Component
 	Breakers Breakers
 	Streams  Streams
+	Cache    Cache
+	Log      Log
 	// Config returns the effective configuration, secrets masked, as a value
 	// for encoding/json.
 	Config func() any

@@ -13,22 +13,19 @@ import (
 func (x *exchange) account() {
 	now := time.Now()
 	m, r, t := x.s.opts.Metrics, &x.report, &x.tally
-	upstream := ""
-	if u := x.asking.Load(); u != nil {
-		upstream = u.Name()
-	}
+	upstream := x.servedBy()
 	model := ""
 	if x.parsed {
 		model = m.modelLabel(x.model)
 	}
-	s := m.seriesOf(seriesKey{op: x.route.Op, status: knownStatus(r.status), upstream: upstream, model: model})
+	s := m.seriesOf(seriesKey{op: x.route.Op, status: knownStatus(r.status), upstream: upstream, model: model, cache: x.cacheStatus()})
 	s.requests.Inc()
 	s.duration.Observe(now.Sub(r.start).Seconds())
 	m.ended[r.ended].Inc()
 	if r.code != "" {
 		m.errors[r.code].Inc()
 	}
-	m.bytesIn.Add(float64(r.bytesIn))
+	m.bytesIn.Add(float64(r.bytesRead))
 	m.bytesOut.Add(float64(r.bytesOut))
 	if x.answer != nil && x.answer.Queued > 0 {
 		m.queued.WithLabelValues(upstream).Observe(x.answer.Queued.Seconds())
@@ -46,6 +43,8 @@ func (x *exchange) account() {
 			s.completion.Observe(float64(t.summary.Usage.Completion))
 		}
 	}
+	x.amend(now)
+	x.clearFor()
 	x.log(now, upstream, streamed)
 }
 
@@ -73,9 +72,10 @@ func (x *exchange) log(now time.Time, upstream string, streamed bool) {
 		slog.Int("status", r.status),
 		slog.String("ended_by", string(r.ended)),
 		slog.Float64("duration_ms", milliseconds(now.Sub(r.start))),
-		slog.Int64("bytes_in", r.bytesIn),
+		slog.Int64("bytes_in", x.bytesIn()),
 		slog.Int64("bytes_out", r.bytesOut),
 	)
+	attrs = append(attrs, slog.String("cache", x.cacheStatus()))
 	if upstream != "" {
 		attrs = append(attrs, slog.String("upstream", upstream))
 	}
@@ -96,6 +96,9 @@ func (x *exchange) log(now time.Time, upstream string, streamed bool) {
 	}
 	if streamed {
 		attrs = append(attrs, slog.Bool("streamed", true))
+		if t.dropped > 0 {
+			attrs = append(attrs, slog.Int64("dropped_events", t.dropped))
+		}
 		if !t.first.IsZero() {
 			attrs = append(attrs, slog.Float64("time_to_first_token_ms", milliseconds(t.first.Sub(r.received))))
 		}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -144,22 +145,24 @@ func (x *exchange) bodyFailed(err error) *refusal {
 type timedBody struct {
 	x *exchange
 	r io.Reader
+	n atomic.Int64 // bytes that have come
 }
 
-func (b *timedBody) Read(p []byte) (int, error) {
+func (b *timedBody) Read(p []byte) (n int, err error) {
+	defer func() { b.n.Add(int64(n)) }()
 	idle := b.x.s.cfg.Limits.IdleTimeout
 	if idle <= 0 {
 		return b.r.Read(p)
 	}
 	if conn := b.x.conn; b.x.r.ProtoMajor == 1 && conn != nil {
 		conn.readingBody(idle)
-		n, err := b.r.Read(p)
+		n, err = b.r.Read(p)
 		conn.readingBody(0)
 		return n, err
 	}
 	rc := http.NewResponseController(b.x.w)
 	rc.SetReadDeadline(time.Now().Add(idle)) // without support there is no limit
-	n, err := b.r.Read(p)
+	n, err = b.r.Read(p)
 	rc.SetReadDeadline(time.Time{})
 	return n, err
 }

@@ -37,6 +37,9 @@ func newClient(t testing.TB, c net.Conn) *client {
 	return &client{Conn: c, t: t, br: bufio.NewReader(c)}
 }
 
+// CloseWrite says that no more comes.
+func (c *client) CloseWrite() error { return c.Conn.(interface{ CloseWrite() error }).CloseWrite() }
+
 func (c *client) send(s string) {
 	c.t.Helper()
 	if _, err := io.WriteString(c.Conn, s); err != nil {

@@ -16,6 +16,7 @@ const (
 	bodyTooLarge   Code = "body_too_large"
 	shuttingDown   Code = "shutting_down"
 	cancelled      Code = "cancelled" // by the admin
+	notCached      Code = "not_cached"
 	loopDetected   Code = "loop_detected"
 	hostRefused    Code = "host_refused"
 	originRefused  Code = "origin_refused"
@@ -37,6 +38,7 @@ var statuses = map[Code]int{
 	bodyTooLarge:         http.StatusRequestEntityTooLarge,
 	shuttingDown:         http.StatusServiceUnavailable,
 	cancelled:            http.StatusServiceUnavailable,
+	notCached:            http.StatusGatewayTimeout,
 	loopDetected:         http.StatusLoopDetected,
 	hostRefused:          http.StatusForbidden,
 	originRefused:        http.StatusForbidden,

@@ -37,13 +37,24 @@ type clientConn struct {
 	closed  func()      // gives the connection's place back
 	once    sync.Once
 
-	held held // owned by whoever writes
+	held held
 }
 
+// Write is safe for concurrent use, as TLS needs it: its reader may have to say
+// something too.
 func (c *clientConn) Write(p []byte) (int, error) {
+	c.held.mu.Lock()
+	defer c.held.mu.Unlock()
 	if c.held.on {
 		return c.tryWrite(p)
 	}
+	if err := c.push(); err != nil {
+		return 0, err
+	}
+	return c.write(p)
+}
+
+func (c *clientConn) write(p []byte) (int, error) {
 	written := 0
 	for {
 		c.armWrite()
@@ -52,7 +63,9 @@ func (c *clientConn) Write(p []byte) (int, error) {
 		switch {
 		case err == nil || c.foreign || !errors.Is(err, os.ErrDeadlineExceeded):
 			return written, err
-		case n == 0 || c.dying.Load():
+		case c.dying.Load():
+			return written, err
+		case n == 0:
 			c.stalled.Store(true)
 			return written, errStalled
 		}
@@ -71,6 +84,9 @@ func (c *clientConn) armWrite() {
 	}
 	c.writeBy = now.Add(stall + stall/8)
 	c.Conn.SetWriteDeadline(c.writeBy) // fails only on a closed connection, as the write then does
+	if c.dying.Load() {
+		c.hurry() // which may have come just before
+	}
 }
 
 // SetWriteDeadline is for net/http: it clears the deadline after every request,

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/vega-proxy/vega-proxy/internal/cache"
 	"github.com/vega-proxy/vega-proxy/internal/dialect"
 	"github.com/vega-proxy/vega-proxy/internal/stream"
 	"github.com/vega-proxy/vega-proxy/internal/upstream"
@@ -35,13 +36,14 @@ type exchange struct {
 	id     string
 	path   string // decoded and cleaned
 	route  dialect.Route
-	parsed bool   // generate or embed: the kinds whose bodies are read
-	bypass string // why the cache had no part in it
+	parsed bool // generate or embed: the kinds whose bodies are read
 
 	buffer *bytes.Buffer // lent for body
 	body   []byte        // the request's body, or its beginning beside stream
 	stream *timedBody    // what is passed on as it comes
+	plain  []byte        // the body without its content encoding; nil if it was not read
 	model  string
+	tenant string // what the caller is known by
 	asked  dialect.Request
 
 	ctx    context.Context
@@ -53,10 +55,13 @@ type exchange struct {
 
 	relaying *stream.Relay // of a streamed answer
 	live     *stream.Live
+	stalls   *stallWatch // nil where the connection's deadline will do
 
-	meter  dialect.Meter
-	tally  tally
-	report report
+	meter   dialect.Meter
+	tally   tally
+	keeping keeping
+	caching caching
+	report  report
 }
 
 // report is what is known of an exchange at its end.
@@ -65,9 +70,18 @@ type report struct {
 	status          int
 	code            Code    // of a refusal or a cut, else empty
 	ended           EndedBy // which side ended it
+	served          string  // the upstream whose answer it was, if this exchange did not ask
 	err             error
-	bytesIn         int64
-	bytesOut        int64
+	bytesRead       int64 // of the answer, from the upstream
+	bytesOut        int64 // of the answer, to the client
+}
+
+// bytesIn is how much of the request's body has come.
+func (x *exchange) bytesIn() int64 {
+	if x.stream != nil {
+		return x.stream.n.Load()
+	}
+	return int64(len(x.body))
 }
 
 // EndedBy is the side that ended an exchange.
@@ -90,7 +104,6 @@ const statusClientGone = 499
 // run does the exchange and tells whether the connection must be aborted, as
 // the only sign of a cut that every client sees.
 func (x *exchange) run() (abort bool) {
-	defer x.release()
 	if no := x.admit(); no != nil {
 		return x.refuse(no)
 	}
@@ -98,9 +111,41 @@ func (x *exchange) run() (abort bool) {
 		return x.refuse(no)
 	}
 	x.report.received = time.Now()
-	defer x.watch()()
+	x.ctx = x.r.Context()
+	turn, no := x.consult(x.ctx)
+	if no != nil {
+		return x.refuse(no)
+	}
+	return x.take(turn)
+}
+
+// take does what the cache says: answers with what there is, waits for another's
+// answer, or asks.
+func (x *exchange) take(turn cache.Turn) (abort bool) {
+	switch {
+	case turn.Entry != nil:
+		return x.replay(turn.Entry, cacheHit)
+	case turn.Follower != nil:
+		return x.follow(turn.Follower)
+	}
+	return x.ask(turn.Lead)
+}
+
+// ask asks the upstreams, for others too if there is a flight.
+func (x *exchange) ask(lead *cache.Lead) (abort bool) {
+	if lead != nil {
+		defer x.watchFlight(lead)()
+	} else {
+		defer x.watch()()
+	}
 	answer, err := x.s.opts.Upstreams.Do(x.ctx, x.call())
 	if err != nil {
+		if lead != nil {
+			lead.Fail(err)
+		}
+		if e := x.stale(err); e != nil {
+			return x.replay(e, cacheStale)
+		}
 		return x.refuse(x.explain(err))
 	}
 	x.answer = answer
@@ -116,15 +161,23 @@ func (x *exchange) admit() *refusal {
 	x.path = cleanPath(x.r.URL.Path)
 	x.route = dialect.RouteOf(x.r.Method, x.path)
 	x.parsed = x.route.Kind == dialect.KindGenerate || x.route.Kind == dialect.KindEmbed
-	x.bypass = "kind"
+	x.caching.age = -1
+	x.caching.reason = string(cache.Kind)
 	if x.parsed {
-		x.bypass = "policy"
+		x.caching.reason = string(cache.Policy)
+		if x.s.opts.Cache != nil {
+			x.caching.tenant = cache.TenantOf(x.r.Header, x.s.opts.SharedCache)
+		}
 	}
 	switch {
-	case x.strict != nil && x.strict.ambiguous.Load():
+	case x.strict != nil && x.r.ProtoMajor == 1 && x.strict.ambiguous.Load(): // the frames of HTTP/2 may look like anything
 		return &refusal{code: ambiguous, close: true, message: "the request's length is ambiguous: Transfer-Encoding beside Content-Length, or in HTTP/1.0"}
 	case x.r.Method == http.MethodConnect:
 		return &refusal{code: unsupported, message: "CONNECT is not supported: this is a reverse proxy"}
+	}
+	if x.keeping.on = x.journalled(); x.keeping.on {
+		x.keeping.id = newID()
+		x.tenant = tenantOf(x.r.Header)
 	}
 	if no := x.s.guard.check(x.r, x.path); no != nil {
 		return no
@@ -146,10 +199,14 @@ func (x *exchange) read() *refusal {
 	}
 	switch {
 	case x.parsed:
-		x.asked = dialect.ParseRequest(x.route, plain)
+		x.understandBody(plain)
 		x.model = x.asked.Model
 		if x.asked.Stream {
 			x.keepBody()
+		}
+		x.plain = plain
+		if len(x.r.Header["Content-Encoding"]) == 0 {
+			x.plain = x.body // which may be another copy now
 		}
 	case x.route.ModelInBody:
 		x.model = dialect.ModelOf(plain)
@@ -176,12 +233,15 @@ func (x *exchange) watch() (stop func()) {
 	client = x.r.Context()
 	stopWatching := context.AfterFunc(client, func() {
 		cause := context.Cause(client)
-		if u := x.asking.Load(); u == nil || !u.FinishesAlone() || errors.Is(cause, errDraining) {
+		if u := x.asking.Load(); u == nil || !u.FinishesAlone() {
 			x.cancel(cause)
 		}
 	})
+	// Who finishes alone has outlived its client, but not the server.
+	stopServing := context.AfterFunc(x.s.base, func() { x.cancel(context.Cause(x.s.base)) })
 	return func() {
 		stopWatching()
+		stopServing()
 		x.cancel(nil)
 	}
 }
@@ -262,7 +322,7 @@ func (x *exchange) release() {
 	if x.buffer != nil && x.buffer.Cap() <= maxPooledBody {
 		bodies.Put(x.buffer)
 	}
-	x.buffer, x.body = nil, nil
+	x.buffer = nil
 }
 
 // requestID is the client's own id if it is fit to be shown, else a new one.
@@ -271,9 +331,14 @@ func requestID(h http.Header) string {
 	if id != "" && len(id) <= 128 && strings.IndexFunc(id, func(c rune) bool { return c <= ' ' || c > '~' }) < 0 {
 		return id
 	}
-	v7, err := uuid.NewV7()
+	return newID().String()
+}
+
+// newID returns a UUIDv7: ids sort by their time.
+func newID() uuid.UUID {
+	id, err := uuid.NewV7()
 	if err != nil { // the system has no randomness
-		return "unknown"
+		return uuid.UUID{}
 	}
-	return v7.String()
+	return id
 }

@@ -1,12 +1,14 @@
 package proxy
 
 import (
+	"sync"
 	"syscall"
 	"time"
 )
 
 // held is the state of a connection whose writes must not wait for the client.
 type held struct {
+	mu    sync.Mutex // held while writing; guards all below
 	on    bool
 	kept  []byte // what the kernel did not take
 	raw   syscall.RawConn
@@ -18,7 +20,11 @@ type held struct {
 
 // Hold makes writes return at once from here on: what the kernel does not take
 // is kept for Push. Only one goroutine writes at a time, and it says this.
-func (c *clientConn) Hold(on bool) { c.held.on = on && c.openRaw() }
+func (c *clientConn) Hold(on bool) {
+	c.held.mu.Lock()
+	defer c.held.mu.Unlock()
+	c.held.on = on && c.openRaw()
+}
 
 // openRaw finds the connection's descriptor. Without one, writes wait as ever.
 func (c *clientConn) openRaw() bool {
@@ -52,16 +58,26 @@ func ignoringEINTR(fd int, p []byte) (int, error) {
 }
 
 // Stuck tells that the client is behind.
-func (c *clientConn) Stuck() bool { return len(c.held.kept) > 0 }
+func (c *clientConn) Stuck() bool {
+	c.held.mu.Lock()
+	defer c.held.mu.Unlock()
+	return len(c.held.kept) > 0
+}
 
 // Push writes what was kept, and waits for the client as any write does.
 func (c *clientConn) Push() error {
+	c.held.mu.Lock()
+	defer c.held.mu.Unlock()
+	return c.push()
+}
+
+func (c *clientConn) push() error {
 	kept := c.held.kept
 	c.held.kept = nil
 	if len(kept) == 0 {
 		return nil
 	}
-	_, err := c.Write(kept)
+	_, err := c.write(kept)
 	return err
 }
 

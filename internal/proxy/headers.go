@@ -1,10 +1,12 @@
 package proxy
 
 import (
+	"cmp"
 	"net"
 	"net/http"
 	"net/textproto"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -107,17 +109,34 @@ func (x *exchange) inbound(from http.Header) {
 	x.mark(to)
 }
 
-// bypassed is the header's value where the cache had no part in an answer.
-var bypassed = []string{"BYPASS"}
+// cacheStatus is what the cache had to do with the answer.
+func (x *exchange) cacheStatus() string { return cmp.Or(x.caching.status, cacheBypass) }
+
+// servedBy is the upstream whose answer it is; "" if none was asked.
+func (x *exchange) servedBy() string {
+	if u := x.asking.Load(); u != nil {
+		return u.Name()
+	}
+	return x.report.served
+}
+
+// cacheStatuses are the values of the header, made once.
+var cacheStatuses = map[string][]string{
+	cacheHit: {cacheHit}, cacheMiss: {cacheMiss}, cacheStale: {cacheStale}, cacheCoalesced: {cacheCoalesced}, cacheBypass: {cacheBypass},
+}
 
 // mark sets what every answer carries. The values share one allocation.
 func (x *exchange) mark(h http.Header) {
-	values := []string{x.id, x.bypass, ""}
+	values := []string{x.id, x.caching.reason, x.servedBy()}
 	h[headerID] = values[0:1:1]
-	h[headerCache] = bypassed
-	h[headerReason] = values[1:2:2]
-	if u := x.asking.Load(); u != nil {
-		values[2] = u.Name()
+	h[headerCache] = cacheStatuses[x.cacheStatus()]
+	if values[1] != "" {
+		h[headerReason] = values[1:2:2]
+	}
+	if values[2] != "" {
 		h[headerUp] = values[2:3:3]
+	}
+	if x.caching.age >= 0 {
+		h["Age"] = []string{strconv.FormatInt(x.caching.age, 10)}
 	}
 }

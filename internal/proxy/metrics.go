@@ -28,6 +28,7 @@ type Metrics struct {
 	requests  *prometheus.CounterVec
 	durations *prometheus.HistogramVec
 	ended     map[EndedBy]prometheus.Counter // all there are; read-only
+	streams   map[EndedBy]prometheus.Counter // likewise, of streams alone
 	errors    map[Code]prometheus.Counter    // likewise
 	inFlight  prometheus.Gauge
 	bytesIn   prometheus.Counter
@@ -61,9 +62,10 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		return h
 	}
 	m := &Metrics{
-		requests:  counter("vega_requests_total", "Exchanges by endpoint, upstream and HTTP status; 499 is a client that left before an answer.", "endpoint", "upstream", "status"),
+		requests:  counter("vega_requests_total", "Exchanges by endpoint, upstream, HTTP status and the cache's part; status 499 is a client that left before an answer.", "endpoint", "upstream", "status", "cache"),
 		durations: histogram("vega_request_duration_seconds", "Time from the first byte in to the last byte out.", durationBuckets, "endpoint", "upstream"),
 		ended:     make(map[EndedBy]prometheus.Counter),
+		streams:   make(map[EndedBy]prometheus.Counter),
 		errors:    make(map[Code]prometheus.Counter),
 		queued:    histogram("vega_queue_duration_seconds", "Time that requests waited for a place at the upstream, of those that waited.", durationBuckets, "upstream"),
 		firstToken: histogram("gen_ai_server_time_to_first_token_seconds", "Time from the whole request to the first token of a streamed answer.",
@@ -83,6 +85,10 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	ended := counter("vega_exchanges_ended_total", "Exchanges by the side that ended them.", "ended_by")
 	for _, by := range []EndedBy{byUpstream, byClient, byStall, byTimeout, byError, byAdmin, byShutdown, byProxy} {
 		m.ended[by] = ended.WithLabelValues(string(by))
+	}
+	streams := counter("vega_streams_ended_total", "Streamed answers by the side that ended them.", "ended_by")
+	for _, by := range []EndedBy{byUpstream, byClient, byStall, byTimeout, byError, byAdmin, byShutdown} {
+		m.streams[by] = streams.WithLabelValues(string(by))
 	}
 	errs := counter("vega_errors_total", "Exchanges that the proxy refused or cut, by its error code.", "code")
 	for code := range statuses {
@@ -123,6 +129,7 @@ type seriesKey struct {
 	status   int
 	upstream string
 	model    string // a label, so from a bounded set
+	cache    string
 }
 
 // series is what exchanges of one kind count with.
@@ -141,7 +148,7 @@ func (m *Metrics) seriesOf(k seriesKey) *series {
 	}
 	endpoint, operation := k.op.String(), operationOf(k.op)
 	s := &series{
-		requests: m.requests.WithLabelValues(endpoint, k.upstream, strconv.Itoa(k.status)),
+		requests: m.requests.WithLabelValues(endpoint, k.upstream, strconv.Itoa(k.status), k.cache),
 		duration: m.durations.WithLabelValues(endpoint, k.upstream),
 	}
 	if operation != "" {

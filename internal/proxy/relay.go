@@ -31,7 +31,8 @@ type tally struct {
 	whole bool // seen has every byte so far
 	read  bool // the meter has read the body: it came in one piece
 
-	dropped int64 // events that the client did not get
+	dropped  int64 // events that the client did not get
+	oversize bool  // an event was too long to be read
 
 	outcome resilience.Outcome
 	cause   string
@@ -50,6 +51,7 @@ const (
 func (x *exchange) relay() (abort bool) {
 	a := x.answer
 	x.report.status = a.Status
+	x.begun()
 	x.inbound(a.Header)
 	x.frame()
 	bodiless := x.r.Method == http.MethodHead || a.Status == http.StatusNoContent || a.Status == http.StatusNotModified
@@ -58,41 +60,45 @@ func (x *exchange) relay() (abort bool) {
 	if bodiless {
 		x.report.ended = byUpstream
 		x.settle(nil, nil)
+		x.settled(true, nil, false, 0)
 		return false
 	}
-	if a.Length != 0 && !a.Body.Ready() {
+	if a.Length != 0 && !a.Body.Ready() || a.Length < 0 && x.r.ProtoMajor == 2 {
 		// The head came alone: the client's clock for it is running. Should the
-		// client be gone, the first write of the body will tell.
+		// client be gone, the first write of the body will tell. And over HTTP/2
+		// net/http would count a short body and add its length.
 		_ = sink.FlushError()
 	}
+	defer x.watchStalls(&sink, x.s.stall(a.Upstream.Name()))()
 	r := stream.Relay{
 		Framing:  splitting(x.tally.framing),
 		Length:   a.Length,
 		MaxEvent: x.s.maxEvent(a.Upstream.Name()),
 		Event:    x.event,
 		Piece:    x.piece,
-		Finish:   a.Upstream.FinishesAlone(),
+		Last:     x.last,
+		Pass:     x.passing,
+		Finish:   a.Upstream.FinishesAlone() || x.caching.lead != nil,
+		Gone:     x.leave,
 	}
 	if x.conn != nil {
 		x.conn.stall.Store(int64(x.s.stall(a.Upstream.Name())))
 	}
-	streaming := x.buffered(&r, sink)
+	x.relaying = &r
+	streaming := x.buffered(&r, sink, a.Upstream.Name(), x.s.opts.Streams[a.Upstream.Name()])
 	err := r.Copy(sink, a.Body)
-	x.report.bytesIn, x.report.bytesOut = r.BytesIn, r.BytesOut
+	x.report.bytesRead, x.report.bytesOut = r.BytesIn, r.BytesOut
 	x.conclude(err)
 	x.settle(&r, err)
+	x.settled(r.Ended, err, r.Broken, r.Events)
 	x.endAnswer() // the upstream's place is free, however slow the client is
-	if werr := streaming.close(x, err); werr != nil && err == nil {
-		err = &stream.WriteError{Err: werr}
-		x.conclude(err)
-	}
-	if err == nil {
+	if err = streaming.close(x, err); err == nil {
 		for name, values := range a.Trailer {
 			x.w.Header()[http.TrailerPrefix+name] = values
 		}
 		return false
 	}
-	x.cut(sink, &r)
+	x.cut(sink, &r, a.Upstream.Name())
 	return true
 }
 
@@ -141,9 +147,11 @@ func (x *exchange) event(ev []byte, at time.Time) {
 		return
 	}
 	signal := x.meter.Event(ev)
+	x.keep(ev)
 	x.heard(signal, at)
-	if signal&(dialect.ErrorObject|dialect.Terminal) != 0 && x.relaying != nil {
+	if signal&(dialect.ErrorObject|dialect.Terminal) != 0 {
 		x.relaying.Keep = true
+		x.record() // SDKs stop here
 	}
 	if signal&dialect.ErrorObject == 0 && ev[0] != ':' {
 		x.begin()
@@ -152,7 +160,7 @@ func (x *exchange) event(ev []byte, at time.Time) {
 
 // begin tells the breaker once that a stream has begun well.
 func (x *exchange) begin() {
-	if !x.tally.begun && x.tally.status == http.StatusOK && x.parsed {
+	if !x.tally.begun && x.answer != nil && x.tally.status == http.StatusOK && x.parsed {
 		x.answer.FirstGood()
 	}
 	x.tally.begun = true
@@ -161,6 +169,9 @@ func (x *exchange) begin() {
 // piece keeps what of a body without events must be understood later.
 func (x *exchange) piece(p []byte, _ time.Time) {
 	t := &x.tally
+	if x.parsed {
+		x.keep(p)
+	}
 	limit := 0
 	switch {
 	case t.metered && t.framing == dialect.FramingJSON:
@@ -168,7 +179,7 @@ func (x *exchange) piece(p []byte, _ time.Time) {
 	case t.status >= http.StatusBadRequest:
 		limit = maxBlame
 	}
-	if t.metered && int64(len(p)) == x.answer.Length && len(p) <= limit {
+	if t.metered && int64(len(p)) == x.relaying.Length && len(p) <= limit {
 		x.meter.Whole(p)
 		t.read = true
 		return
@@ -180,6 +191,25 @@ func (x *exchange) piece(p []byte, _ time.Time) {
 	t.seen.Write(p)
 }
 
+// last is told when the answer's last bytes are about to go out.
+func (x *exchange) last() {
+	x.understand()
+	x.record()
+}
+
+// understand reads off the whole answer what it says.
+func (x *exchange) understand() {
+	t := &x.tally
+	if !t.metered {
+		return
+	}
+	if t.framing == dialect.FramingJSON && t.whole && !t.read {
+		t.read = true
+		x.meter.Whole(t.seen.Bytes())
+	}
+	t.summary = x.meter.Summary()
+}
+
 // conclude says which side ended the exchange, and with which code.
 func (x *exchange) conclude(err error) {
 	r := &x.report
@@ -188,14 +218,14 @@ func (x *exchange) conclude(err error) {
 	switch {
 	case err == nil:
 		r.ended = byUpstream
+	case x.stalled() && (!reading || x.ctx.Err() != nil): // a failed write ends the context too
+		r.ended, r.code = byStall, clientGone
 	case x.ctx.Err() != nil:
 		r.code = x.explain(context.Cause(x.ctx)).code
 		r.ended = endedBy(r.code)
 	case !reading:
-		r.ended, r.code = byClient, clientGone
-		if x.conn != nil && x.conn.stalled.Load() {
-			r.ended = byStall
-		}
+		r.code = x.explain(err).code
+		r.ended = endedBy(r.code)
 	default:
 		r.code = upstream.Broke
 		if we, ok := errors.AsType[*wire.Error](err); ok && we.Timeout != "" {
@@ -209,21 +239,21 @@ func (x *exchange) conclude(err error) {
 // settle judges the answer for the breaker.
 func (x *exchange) settle(r *stream.Relay, err error) {
 	t := &x.tally
-	bytesIn, oversize := int64(0), false
+	bytesIn := int64(0)
 	if r != nil {
-		bytesIn, oversize = r.BytesIn, r.Oversize
+		bytesIn, t.oversize = r.BytesIn, r.Oversize
 	}
-	if t.metered {
-		if t.framing == dialect.FramingJSON && err == nil && t.whole && !t.read {
-			x.meter.Whole(t.seen.Bytes())
-		}
+	clean := err == nil || r != nil && r.Ended // also if the client left before
+	if clean {
+		x.understand()
+	} else if t.metered {
 		t.summary = x.meter.Summary()
 	}
 	t.outcome, t.cause = resilience.Neutral, ""
 	switch {
 	case x.report.ended == byError, x.report.ended == byTimeout:
 		t.outcome, t.cause = resilience.Failure, err.Error()
-	case err != nil:
+	case !clean:
 	case t.status >= http.StatusBadRequest:
 		t.outcome = x.judge(x.answer.Upstream, t.status, t.seen.Bytes())
 		t.cause = "status " + strconv.Itoa(t.status)
@@ -232,7 +262,7 @@ func (x *exchange) settle(r *stream.Relay, err error) {
 		t.outcome, t.cause = resilience.Failure, "an answer with an empty body"
 	case t.summary.HasError:
 		t.outcome, t.cause = resilience.Failure, "an error in the answer: "+t.summary.Error
-	case !t.metered, oversize, !t.whole && t.framing == dialect.FramingJSON:
+	case !t.metered, t.unread():
 		t.outcome = resilience.Success // whole, as far as can be seen
 	case !t.summary.Complete:
 		t.outcome, t.cause = resilience.Failure, "an answer without its terminal signal"
@@ -262,12 +292,12 @@ func (x *exchange) endAnswer() {
 
 // cut shows the client that the answer broke off: by an event of its dialect
 // where one can stand, and by the abort that follows in any case.
-func (x *exchange) cut(sink clientSink, r *stream.Relay) {
+func (x *exchange) cut(sink clientSink, r *stream.Relay, name string) {
 	if x.report.ended == byClient || x.report.ended == byStall {
 		return
 	}
 	if r.Framing != stream.Bytes && !r.Broken {
-		event := dialect.ErrorEvent(x.route, x.tally.framing, string(x.report.code), x.cutMessage())
+		event := dialect.ErrorEvent(x.route, x.tally.framing, string(x.report.code), x.cutMessage(name))
 		if _, err := sink.Write(event); err == nil {
 			_ = sink.FlushError() // the abort follows either way
 		}
@@ -277,16 +307,16 @@ func (x *exchange) cut(sink clientSink, r *stream.Relay) {
 	}
 }
 
-func (x *exchange) cutMessage() string {
+func (x *exchange) cutMessage(name string) string {
 	switch x.report.code {
 	case upstream.Timeout:
-		return "the upstream " + x.answer.Upstream.Name() + " stopped sending"
+		return "the upstream " + name + " stopped sending"
 	case shuttingDown:
 		return "this proxy is shutting down"
 	case cancelled:
 		return "the administrator cancelled this stream"
 	}
-	return "the upstream " + x.answer.Upstream.Name() + " broke off in the middle of its answer"
+	return "the upstream " + name + " broke off in the middle of its answer"
 }
 
 // clientSink is the client's side of a relay.

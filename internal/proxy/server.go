@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/vega-proxy/vega-proxy/internal/cache"
 	"github.com/vega-proxy/vega-proxy/internal/proxy/front"
 	"github.com/vega-proxy/vega-proxy/internal/stream"
 	"github.com/vega-proxy/vega-proxy/internal/upstream"
@@ -33,6 +34,18 @@ type Options struct {
 	Budget         *stream.Budget
 	StreamRegistry *stream.Registry
 	StreamEvents   *stream.Events
+	// Cache may answer in place of an upstream; nil is none. With SharedCache
+	// one client's answers are for all.
+	Cache       Cache
+	SharedCache bool
+	// Journal gets a record of each exchange with a model; nil is none.
+	Journal Journal
+	// JournalEmbeddings has embeddings recorded too.
+	JournalEmbeddings bool
+	// MaxRecordBytes is how much of an answer a record holds.
+	MaxRecordBytes int64
+	// SessionHeaders are looked at in this order for a session's id.
+	SessionHeaders []string
 	// Finishes tells that some upstream goes on after its client left.
 	Finishes bool
 	// Secret tells that some upstream's headers hold a secret.
@@ -53,8 +66,10 @@ type Server struct {
 	cfg      Config
 	guard    *guard
 	finishes bool
-	tls      *tls.Config // nil is cleartext
+	seen     *cache.Memo[seen] // nil without a cache
+	tls      *tls.Config       // nil is cleartext
 
+	base     context.Context // ends when what is in flight is cut; set by Serve
 	draining atomic.Bool
 	mu       sync.Mutex
 	inFlight int
@@ -65,6 +80,9 @@ type Server struct {
 // is reached from this machine only.
 func New(opts Options, loopback bool) (*Server, error) {
 	s := &Server{opts: opts, cfg: opts.Config, finishes: opts.Finishes, idle: make(chan struct{})}
+	if opts.Cache != nil {
+		s.seen = cache.NewMemo[seen](seenBodies)
+	}
 	var err error
 	if s.guard, err = newGuard(opts.Config, loopback, opts.Secret); err != nil {
 		return nil, err
@@ -88,6 +106,7 @@ const finalStop = 5 * time.Second
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	base, cut := context.WithCancelCause(context.Background())
 	defer cut(nil)
+	s.base = base
 	srv := &http.Server{
 		Handler: s,
 		// OPTIONS * is the upstream's to answer, too.
@@ -218,6 +237,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{s: s, w: w, r: r, conn: c.client, strict: c.strict, report: report{start: time.Now()}}
 	s.opts.Metrics.inFlight.Inc()
 	defer s.opts.Metrics.inFlight.Dec()
+	defer x.release()
 	abort := x.run()
 	x.account()
 	if abort {

@@ -2,6 +2,10 @@ package proxy
 
 import (
 	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/vega-proxy/vega-proxy/internal/dialect"
@@ -13,22 +17,26 @@ import (
 type streaming struct {
 	buffer *stream.Buffer
 	live   *stream.Live
-	stop   func() bool
+	stop   func() bool // no more abandoning when the context ends
+
+	mu   sync.Mutex
+	over bool // the connection is no longer this stream's
 }
 
+// gated tells that the client's connection can tell when a write would block.
+func (x *exchange) gated() bool { return x.conn != nil && x.r.ProtoMajor == 1 }
+
 // buffered puts a buffer before the client of a streamed answer.
-func (x *exchange) buffered(r *stream.Relay, sink clientSink) *streaming {
+func (x *exchange) buffered(r *stream.Relay, sink clientSink, name string, settings stream.Config) *streaming {
 	if r.Framing == stream.Bytes {
 		return nil
 	}
-	name := x.answer.Upstream.Name()
 	var gate stream.Gate
-	if x.conn != nil && x.r.ProtoMajor == 1 {
+	if x.gated() {
 		gate = x.conn
 	}
-	s := &streaming{buffer: stream.NewBuffer(x.s.opts.Streams[name], sink, gate, x.s.opts.Budget, x.s.opts.StreamEvents)}
+	s := &streaming{buffer: stream.NewBuffer(settings, sink, gate, x.s.opts.Budget, x.s.opts.StreamEvents)}
 	r.Buffer = s.buffer
-	x.relaying = r
 	s.live = x.s.opts.StreamRegistry.Add(stream.Info{
 		ID:        x.id,
 		Model:     x.model,
@@ -36,24 +44,46 @@ func (x *exchange) buffered(r *stream.Relay, sink clientSink) *streaming {
 		Client:    x.r.RemoteAddr,
 		Dialect:   x.route.Dialect.String(),
 		StartedAt: x.report.start,
-	}, s.buffer, func() {
-		if x.cancel != nil {
-			x.cancel(errCancelled)
-		}
-	})
+	}, s.buffer, func() { x.cancelStream(s) })
 	x.live = s.live
 	if r.Framing == stream.SSE {
-		s.buffer.Heartbeat()
+		s.buffer.Heartbeat(!x.tally.metered)
 	}
 	// A client that is gone, or an exchange that is over, takes nothing more.
-	s.stop = context.AfterFunc(x.ctx, func() { x.abandon(s) })
+	s.stop = context.AfterFunc(x.ctx, func() { x.abandon(s, context.Cause(x.ctx)) })
+	if client := x.r.Context(); x.caching.lead != nil { // others may go on without this client
+		stopFlight, stopClient := s.stop, context.AfterFunc(client, func() { x.abandon(s, context.Cause(client)) })
+		s.stop = func() bool {
+			still := stopFlight()
+			return stopClient() && still
+		}
+	}
 	return s
 }
 
-func (x *exchange) abandon(s *streaming) {
-	s.buffer.Abandon()
-	if x.conn != nil && x.r.ProtoMajor == 1 {
+// cancelStream ends a stream for the administrator. Where there is no context to
+// end, since no stream was asked for, it ends at the next event.
+func (x *exchange) cancelStream(s *streaming) {
+	if x.cancel != nil {
+		x.cancel(errCancelled)
+		return
+	}
+	x.abandon(s, errCancelled)
+}
+
+// abandon ends a stream early. The write in progress gets a last moment, so that
+// the client may still be told why.
+func (x *exchange) abandon(s *streaming, cause error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over {
+		return
+	}
+	s.buffer.Abandon(cause)
+	if x.gated() {
 		x.conn.hurry()
+	} else if x.stalls != nil {
+		x.stalls.endBy(time.Now().Add(hurryFor))
 	}
 }
 
@@ -62,15 +92,31 @@ func (x *exchange) abandon(s *streaming) {
 // the client's failure.
 func (s *streaming) close(x *exchange, copied error) error {
 	if s == nil {
-		return nil
+		return copied
 	}
-	err := s.buffer.Close()
-	s.stop()
-	if err != nil && copied == nil {
-		x.conclude(&stream.WriteError{Err: err})
+	err := copied
+	if lost := s.buffer.Close(); lost != nil && err == nil {
+		err = &stream.WriteError{Err: lost}
 	}
-	x.tally.dropped = s.buffer.Dropped()
+	s.mu.Lock()
+	s.over = true
+	s.mu.Unlock()
+	if !s.stop() && err == nil {
+		// All is with the client, but the connection is spoilt, and whoever
+		// ended the stream was told that it is not whole.
+		if cause := context.Cause(x.ctx); errors.Is(cause, errCancelled) || errors.Is(cause, errDraining) {
+			err = &stream.WriteError{Err: cause}
+		}
+	}
+	numbers := s.buffer.Snapshot(time.Now())
+	x.report.bytesOut = numbers.BytesConsumed
+	x.tally.dropped = numbers.ChunksDropped
+	if s.buffer.Severed() {
+		x.relaying.Broken = true
+	}
+	x.conclude(err)
 	x.s.opts.StreamRegistry.End(s.live, string(x.report.ended))
+	x.s.opts.Metrics.streams[x.report.ended].Inc()
 	return err
 }
 
@@ -89,4 +135,103 @@ func (x *exchange) heard(signal dialect.Signal, at time.Time) {
 		x.s.opts.Metrics.gaps.Observe(at.Sub(t.last).Seconds())
 	}
 	t.last = at
+}
+
+// stallWatch is the client's side where the connection's own deadline cannot
+// tell who stalls: an HTTP/2 connection is well while one of its streams waits
+// for a window.
+type stallWatch struct {
+	http.ResponseWriter
+	flusher flusher
+	limit   time.Duration // 0 is none
+	timer   *time.Timer
+	stalled atomic.Bool
+
+	mu         sync.Mutex
+	controller *http.ResponseController // nil once the handler is about to return
+}
+
+// watchStalls bounds the writes of an answer for which nothing else does. The
+// func that it returns must be called before the handler returns.
+func (x *exchange) watchStalls(sink *clientSink, limit time.Duration) (stop func()) {
+	if x.gated() {
+		return func() {}
+	}
+	w := &stallWatch{
+		ResponseWriter: sink.ResponseWriter,
+		flusher:        sink.flusher,
+		limit:          limit,
+		controller:     http.NewResponseController(sink.ResponseWriter),
+	}
+	if w.limit > 0 {
+		w.timer = time.AfterFunc(w.limit, w.cut)
+		w.timer.Stop()
+	}
+	sink.ResponseWriter, sink.flusher = w, w
+	x.stalls = w
+	return w.stop
+}
+
+// watchedPiece is how much must go out within the stall timeout: within one
+// write no progress is seen.
+const watchedPiece = 16 << 10
+
+func (w *stallWatch) Write(p []byte) (int, error) {
+	written := 0
+	for len(p) > 0 {
+		piece := p[:min(len(p), watchedPiece)]
+		w.begin()
+		n, err := w.ResponseWriter.Write(piece)
+		w.end()
+		written += n
+		if err != nil {
+			return written, err
+		}
+		p = p[len(piece):]
+	}
+	return written, nil
+}
+
+func (w *stallWatch) FlushError() error {
+	w.begin()
+	defer w.end()
+	return w.flusher.FlushError()
+}
+
+func (w *stallWatch) begin() {
+	if w.timer != nil {
+		w.timer.Reset(w.limit)
+	}
+}
+
+func (w *stallWatch) end() {
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+}
+
+func (w *stallWatch) cut() {
+	w.stalled.Store(true)
+	w.endBy(time.Now())
+}
+
+// endBy has writes fail from then on.
+func (w *stallWatch) endBy(t time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.controller != nil {
+		_ = w.controller.SetWriteDeadline(t) // a writer without deadlines waits for its client
+	}
+}
+
+func (w *stallWatch) stop() {
+	w.end()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.controller = nil
+}
+
+// stalled tells that the client was cut off since it took nothing.
+func (x *exchange) stalled() bool {
+	return x.conn != nil && x.conn.stalled.Load() || x.stalls != nil && x.stalls.stalled.Load()
 }

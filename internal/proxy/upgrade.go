@@ -73,7 +73,7 @@ func (x *exchange) upgrade() (abort bool) {
 	})
 	wg.Wait()
 	idle()
-	x.report.bytesIn, x.report.bytesOut = t.in.Load(), t.out.Load()
+	x.report.bytesRead, x.report.bytesOut = t.out.Load(), t.out.Load()
 	x.report.ended = byUpstream
 	if x.ctx.Err() != nil {
 		no := x.explain(context.Cause(x.ctx))

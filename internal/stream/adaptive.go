@@ -3,9 +3,9 @@ package stream
 import "time"
 
 // pacer sizes a buffer by its client: it may hold what the client takes in a
-// second, within the configured bounds. A client that takes nothing has the
-// smallest buffer, since more would only be memory; a fast one with hiccups has a
-// large one.
+// second, within the configured bounds. For a slow client a large buffer would
+// only be memory; a fast one with hiccups has use for it. Only the time during
+// which something waits for the client says how fast it is.
 type pacer struct {
 	cfg   AdaptiveConfig
 	size  int
@@ -18,11 +18,11 @@ const pace = time.Second / 4
 
 func newPacer(cfg AdaptiveConfig) pacer { return pacer{cfg: cfg, size: cfg.Initial} }
 
+// begin tells that something waits for the client from now on.
+func (p *pacer) begin(now time.Time) { p.since, p.taken = now, 0 }
+
 // took counts events that the client took, and resizes when it is time.
 func (p *pacer) took(n int, now time.Time) {
-	if p.since.IsZero() {
-		p.since = now
-	}
 	p.taken += n
 	d := now.Sub(p.since)
 	if d < pace {

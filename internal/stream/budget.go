@@ -2,15 +2,16 @@ package stream
 
 import "sync/atomic"
 
-// Budget bounds what all buffers of the process hold together. It is safe for
-// concurrent use; the zero value has no bound.
+// Budget bounds what all buffers of the process hold together: never more than
+// its bytes, beside one event a stream. It is safe for concurrent use; the zero
+// value has no bound.
 type Budget struct {
 	max     int64
 	used    atomic.Int64
-	holders atomic.Int64 // buffers that hold something
+	holders atomic.Int64 // buffers whose clients are behind
 }
 
-// NewBudget returns a budget of max bytes.
+// NewBudget returns a budget of max bytes; 0 is no bound.
 func NewBudget(max int64) *Budget { return &Budget{max: max} }
 
 // Used is how many bytes the buffers hold now.
@@ -19,16 +20,29 @@ func (b *Budget) Used() int64 { return b.used.Load() }
 // Max is the bound.
 func (b *Budget) Max() int64 { return b.max }
 
-// share is how many bytes one buffer may hold now. While less than half of the
-// budget is used, each may hold what its own settings allow. Beyond that what
-// there is is divided by those that hold something: large buffers have to
-// shrink, small ones may still grow, and nobody is left without.
-func (b *Budget) share(own int64) int64 {
-	if b.max <= 0 || b.used.Load() < b.max/2 {
+// room is how many bytes a buffer that holds some may hold now. While less than
+// half of the budget is used, that is what its own settings allow. Beyond that
+// what there is is divided by those who wait: large buffers must not grow before
+// they have shrunk, small ones may, and nobody is left without.
+func (b *Budget) room(own, held int64) int64 {
+	used := b.used.Load()
+	if b.max <= 0 || used < b.max/2 {
 		return own
 	}
-	return min(own, b.max/max(b.holders.Load(), 1))
+	share := b.max / max(b.holders.Load(), 1)
+	return min(own, share, held+max(b.max-used, 0))
 }
 
-func (b *Budget) take(n int64)     { b.used.Add(n) }
+// take takes n bytes, unless that would be more than there is.
+func (b *Budget) take(n int64) bool {
+	if b.used.Add(n) > b.max && b.max > 0 {
+		b.used.Add(-n)
+		return false
+	}
+	return true
+}
+
+// force takes n bytes whatever there is.
+func (b *Budget) force(n int64) { b.used.Add(n) }
+
 func (b *Budget) giveBack(n int64) { b.used.Add(-n) }

@@ -34,6 +34,9 @@ func (q *queue) grow() {
 	q.events, q.head = grown, 0
 }
 
+// oldest returns the event that pop will; there must be one.
+func (q *queue) oldest() event { return q.events[q.head] }
+
 func (q *queue) pop() event {
 	e := q.events[q.head]
 	q.events[q.head] = event{}

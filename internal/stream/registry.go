@@ -61,8 +61,10 @@ func (r *Registry) Add(info Info, b *Buffer, cancel func()) *Live {
 	return l
 }
 
-// FirstToken notes when the first token came.
+// FirstToken notes when the first token came, and ends the heartbeat. It is for
+// the goroutine that relays.
 func (l *Live) FirstToken(after time.Duration) {
+	l.buffer.FirstToken()
 	l.mu.Lock()
 	l.first = after
 	l.mu.Unlock()

@@ -37,6 +37,13 @@ type Relay struct {
 	// Piece is shown all other bytes before they are written: those of a body
 	// without events, and the parts of an event longer than MaxEvent.
 	Piece func(piece []byte, at time.Time)
+	// Pass is shown all bytes in order before they go to the client. May be nil.
+	Pass func(p []byte)
+	// Gone is told, once, that the client gets nothing more. May be nil.
+	Gone func()
+	// Last is told that the body has ended well, before its last bytes go out; if
+	// the end was not known then, before the end does.
+	Last func()
 	// Finish goes on reading, and showing, after the client has gone.
 	Finish bool
 	// Buffer, if there is one, takes what goes to the client, in place of the
@@ -48,6 +55,8 @@ type Relay struct {
 	// What has passed, for whoever asks after Copy returned.
 	BytesIn, BytesOut int64
 	Events            int64
+	// Ended tells that the body came to a clean end.
+	Ended bool
 	// Oversize tells that an event was longer than MaxEvent and so never shown.
 	Oversize bool
 	// Broken tells that the client has the first part of an event whose end
@@ -102,6 +111,7 @@ type copying struct {
 	held     int    // bytes in buf that wait for their event's end
 	gone     error  // why the client no longer gets anything
 
+	ended     bool // Last was told
 	unflushed bool // the client's side may hold back bytes
 
 	ends []int // of the events in what is to be passed; only for a Buffer
@@ -127,9 +137,17 @@ func (c *copying) step() error {
 	passed := c.pass(data, at)
 	end := err != nil && errors.Is(err, io.EOF)
 	if end && passed < len(data) {
-		c.last(data[passed:], at)
+		c.last(data, passed, at)
 		passed = len(data)
 	}
+	if (end || c.BytesIn == c.Length) && !c.ended && c.Last != nil {
+		c.ended = true
+		c.Last()
+	}
+	if c.Pass != nil && passed > 0 {
+		c.Pass(data[:passed])
+	}
+	c.Ended = end
 	if werr := c.write(data[:passed], end); werr != nil {
 		return werr
 	}
@@ -159,11 +177,10 @@ func (c *copying) pass(data []byte, at time.Time) (passed int) {
 		case event && c.Broken: // its beginning has passed already
 			c.Broken = false
 			c.piece(unit, at)
+			c.mark(passed)
 		case event:
 			c.show(unit, at)
-			if c.Buffer != nil {
-				c.ends = append(c.ends, passed)
-			}
+			c.mark(passed)
 		}
 	}
 	rest := data[passed:]
@@ -178,23 +195,21 @@ func (c *copying) pass(data []byte, at time.Time) (passed int) {
 
 // last passes what is held at a clean end: a last event that lacks its end, as
 // the last line of NDJSON may.
-func (c *copying) last(rest []byte, at time.Time) {
+func (c *copying) last(data []byte, passed int, at time.Time) {
+	rest := data[passed:]
 	if c.Broken {
 		c.piece(rest, at)
 		return
 	}
 	c.show(rest, at)
-	if c.Buffer != nil {
-		c.ends = append(c.ends, len(rest)+c.before())
-	}
+	c.mark(len(data))
 }
 
-// before is where the bytes after the last event begin.
-func (c *copying) before() int {
-	if len(c.ends) == 0 {
-		return 0
+// mark notes for the buffer that an event ends there in what is to be passed.
+func (c *copying) mark(end int) {
+	if c.Buffer != nil {
+		c.ends = append(c.ends, end)
 	}
-	return c.ends[len(c.ends)-1]
 }
 
 func (c *copying) show(event []byte, at time.Time) {
@@ -254,6 +269,9 @@ func (c *copying) lost(err error) error {
 		return nil
 	}
 	c.gone = &WriteError{err}
+	if c.Gone != nil {
+		c.Gone()
+	}
 	if c.Finish {
 		return nil
 	}

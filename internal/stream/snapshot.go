@@ -3,7 +3,9 @@ package stream
 import "time"
 
 // Snapshot is a buffer's numbers at one moment; its JSON is the admin API's.
-// Every dispatched unit counts as a chunk.
+// Every dispatched unit counts as a chunk: an event, a comment, a line. At any
+// time produced is consumed, in flight and dropped together; what is in flight at
+// the end of a stream was lost with its client.
 type Snapshot struct {
 	State              State   `json:"state"`
 	BufferSize         int     `json:"buffer_size"`
@@ -30,7 +32,7 @@ func (b *Buffer) Snapshot(at time.Time) Snapshot {
 	c := &b.counts
 	s := Snapshot{
 		State:              b.state,
-		BufferSize:         b.queue.n,
+		BufferSize:         b.held(),
 		BufferCapacity:     b.size,
 		BufferUsagePercent: 100 * b.fill(),
 		ChunksProduced:     c.produced.Load(),
@@ -49,11 +51,4 @@ func (b *Buffer) Snapshot(at time.Time) Snapshot {
 		s.BytesPerSecond = float64(s.BytesConsumed) / s.Duration
 	}
 	return s
-}
-
-// Dropped is how many events were given up.
-func (b *Buffer) Dropped() int64 {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.counts.dropped
 }

@@ -168,8 +168,11 @@ func (u *Upstream) send(ctx context.Context, c *Call, l lease, home string) (*An
 	return nil, u.explain(err)
 }
 
-// credentials are the headers by which a client proves itself to a backend.
 var credentials = []string{"Authorization", "X-Api-Key", "Api-Key", "Cookie"}
+
+// Credentials are the headers by which a client proves itself to a backend. They
+// must not be changed.
+func Credentials() []string { return credentials }
 
 // header is the call's header as this upstream gets it: without the client's
 // credentials if the request strayed from home, with the configured ones set.

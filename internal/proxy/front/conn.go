@@ -32,6 +32,7 @@ type conn struct {
 	err   error  // or why it did not
 	read  func(fd uintptr) bool
 
+	posted bool      // the last request was a POST
 	readBy time.Time // the armed read deadline; zero is none
 
 	mu   sync.Mutex // guards the fields below
@@ -107,7 +108,8 @@ func (c *conn) readHead(idle time.Duration) verdict {
 			}
 		}
 		if !c.fill(from, limit) {
-			if begun && errors.Is(c.err, io.EOF) {
+			first := c.values == nil
+			if begun && errors.Is(c.err, io.EOF) && (first || c.in.n >= glance) {
 				return odd // a head without its end gets an answer
 			}
 			return more
@@ -115,8 +117,15 @@ func (c *conn) readHead(idle time.Duration) verdict {
 	}
 }
 
+// glance is how much of a head must be there to be judged. Behind an earlier
+// request net/http takes less than this, and the end, for the end.
+const glance = 4
+
 // judge reads what is there of the head.
 func (c *conn) judge() verdict {
+	if c.in.n < glance {
+		return more
+	}
 	h := &c.in.head
 	v := h.scan(c.in.data[:c.in.n])
 	switch limit := c.s.cfg.MaxHead; {
@@ -233,7 +242,11 @@ func (c *conn) handOver() {
 	}
 	h := &handed{Conn: c.nc}
 	if c.in != nil {
-		h.ahead = bytes.Clone(c.in.data[:c.in.n])
+		ahead := c.in.data[:c.in.n]
+		for n := 0; c.posted && n < 4 && len(ahead) > 0 && (ahead[0] == '\r' || ahead[0] == '\n'); n++ {
+			ahead = ahead[1:] // as net/http does behind a POST, which it has not seen
+		}
+		h.ahead = bytes.Clone(ahead)
 		giveBackInput(c.in)
 		c.in = nil
 	}

@@ -175,7 +175,7 @@ func (h *head) meaning(name, value []byte) bool {
 
 // is compares without regard to case; lower is in lower case.
 func is(p []byte, lower string) bool {
-	return strings.EqualFold(string(p), lower) // the string does not leave the stack
+	return len(p) == len(lower) && strings.EqualFold(string(p), lower)
 }
 
 // number reads digits, of which more than ten are not plain.

@@ -18,26 +18,20 @@ type exchange struct {
 	w    response
 }
 
-// request makes the plain head in c.in into a request and reads its body. The
-// header's strings are all parts of one. It returns nil if net/url refuses the
-// target after all, with nothing in c.in changed but names' case.
-func (c *conn) request() (*http.Request, *exchange) {
-	in := c.in
-	h := &in.head
+// request makes a plain head, which begins data, into a request without its body
+// and context. The header's strings are all parts of one. It fails only if
+// net/url refuses the target after all, with nothing changed but names' case.
+func (h *head) request(data []byte) (http.Request, error) {
 	fields := h.fields[:h.n]
 	for _, f := range fields {
-		canonical(f.name.of(in.data[:]))
+		canonical(f.name.of(data))
 	}
-	text := string(in.data[:h.line])
+	text := string(data[:h.line])
 	target := text[h.target.from:h.target.to]
 	u, err := url.ParseRequestURI(target)
 	if err != nil {
-		return nil, nil
+		return http.Request{}, err
 	}
-	c.introduce()
-	x := &exchange{}
-	x.ctx.values, x.ctx.base = c.values, c.s.base
-	c.begin(&x.ctx)
 	header := make(http.Header, len(fields))
 	values := make([]string, len(fields))
 	host := ""
@@ -55,7 +49,7 @@ func (c *conn) request() (*http.Request, *exchange) {
 		values[i] = value
 		header[name] = values[i : i+1 : i+1]
 	}
-	r := http.Request{
+	return http.Request{
 		Method:        text[:h.method.to],
 		URL:           u,
 		Proto:         "HTTP/1.1",
@@ -66,15 +60,30 @@ func (c *conn) request() (*http.Request, *exchange) {
 		ContentLength: h.length,
 		Close:         h.close,
 		Host:          host,
-		RemoteAddr:    c.remote,
 		RequestURI:    target,
+	}, nil
+}
+
+// request takes the request out of c.in and reads its body. It returns nil, with
+// nothing taken, if it is not plain after all.
+func (c *conn) request() (*http.Request, *exchange) {
+	in := c.in
+	r, err := in.head.request(in.data[:])
+	if err != nil {
+		return nil, nil
 	}
-	x.w = response{c: c, x: x, header: c.header, isHead: r.Method == http.MethodHead, closing: h.close}
-	if h.length > 0 {
+	c.introduce()
+	r.RemoteAddr = c.remote
+	c.posted = r.Method == http.MethodPost
+	x := &exchange{}
+	x.ctx.values, x.ctx.base = c.values, c.s.base
+	c.begin(&x.ctx)
+	x.w = response{c: c, x: x, header: c.header, isHead: r.Method == http.MethodHead, closing: r.Close}
+	if r.ContentLength > 0 {
 		r.Body = &x.body
-		c.readBody(x, int(h.length))
+		c.readBody(x, int(r.ContentLength))
 	} else {
-		c.keepRest(h.line)
+		c.keepRest(in.head.line)
 		giveBackInput(in)
 	}
 	c.in = nil
@@ -90,7 +99,9 @@ func (c *conn) introduce() {
 	if f := c.s.cfg.ConnContext; f != nil {
 		c.values = f(c.values, c.nc)
 	}
-	c.remote = c.nc.RemoteAddr().String()
+	if addr := c.nc.RemoteAddr(); addr != nil {
+		c.remote = addr.String()
+	}
 	c.header = http.Header{}
 }
 
@@ -134,6 +145,9 @@ func (c *conn) readBody(x *exchange, length int) {
 	b.data = b.data[:have]
 }
 
+// keptFields is for how many fields a connection keeps the room.
+const keptFields = 16
+
 // answer has the handler answer r, and tells whether the connection is fit for
 // another request.
 func (c *conn) answer(r *http.Request, x *exchange) (again bool) {
@@ -143,6 +157,9 @@ func (c *conn) answer(r *http.Request, x *exchange) (again bool) {
 		}
 		c.finish()
 		x.body.Release()
+		if len(c.header) > keptFields {
+			c.header = http.Header{}
+		}
 		clear(c.header)
 	}()
 	defer c.recover(&again)

@@ -3,17 +3,10 @@ package front
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"strconv"
-	"sync"
 	"time"
 )
-
-// outputSize is how much of an answer is gathered for one write.
-const outputSize = 4 << 10
-
-var outputs = sync.Pool{New: func() any { return new([outputSize]byte) }}
 
 // framing is how the client learns where a body ends.
 type framing uint8
@@ -25,8 +18,10 @@ const (
 	bodiless // the status has no body
 )
 
-// response is the handler's side of an answer. Like net/http's it must not be
-// used after the handler has returned; then it only fails.
+// response is the handler's side of an answer, with net/http's semantics but for
+// these: a Content-Type is never guessed, trailers are those under
+// [http.TrailerPrefix], and there is no Hijack. After the handler has returned
+// it only fails.
 type response struct {
 	c       *conn
 	x       *exchange
@@ -255,69 +250,4 @@ func (w *response) abandon() {
 	}
 	w.over = true
 	w.giveBack()
-}
-
-func (w *response) borrow() {
-	if w.buf == nil {
-		w.buf = outputs.Get().(*[outputSize]byte)[:0]
-	}
-}
-
-func (w *response) giveBack() {
-	if cap(w.buf) == outputSize { // else a large head made it grow
-		outputs.Put((*[outputSize]byte)(w.buf[:outputSize]))
-	}
-	w.buf = nil
-}
-
-// send writes what was gathered.
-func (w *response) send() {
-	if len(w.buf) > 0 && w.err == nil {
-		_, err := w.c.nc.Write(w.buf)
-		w.failed(err)
-	}
-	w.giveBack()
-}
-
-// buffersWriter is a connection that can write several pieces at once, as
-// net.Buffers does by itself only on the system's own connections.
-type buffersWriter interface {
-	WriteBuffers(*net.Buffers) (int64, error)
-}
-
-// sendLarge writes what was gathered and p, without copying p.
-func (w *response) sendLarge(p []byte) {
-	if w.framing == chunked {
-		w.borrow()
-		w.buf = append(strconv.AppendInt(w.buf, int64(len(p)), 16), "\r\n"...)
-	}
-	v := w.vector[:0]
-	if len(w.buf) > 0 {
-		v = append(v, w.buf)
-	}
-	v = append(v, p)
-	if w.framing == chunked {
-		v = append(v, crlf)
-	}
-	pieces := net.Buffers(v)
-	var err error
-	if bw, ok := w.c.nc.(buffersWriter); ok {
-		_, err = bw.WriteBuffers(&pieces)
-	} else {
-		_, err = pieces.WriteTo(w.c.nc)
-	}
-	clear(w.vector[:])
-	w.failed(err)
-	w.giveBack()
-}
-
-var crlf = []byte("\r\n")
-
-// failed notes the error of a write, after which nothing is worth doing for the
-// client any more.
-func (w *response) failed(err error) {
-	if err != nil {
-		w.err = err
-		w.x.ctx.end(false)
-	}
 }

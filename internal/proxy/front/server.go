@@ -34,7 +34,8 @@ type Config struct {
 	// the requests' contexts. It is called once a connection, with a context
 	// that never ends, and must not return one that does. nil adds nothing.
 	ConnContext func(ctx context.Context, c net.Conn) context.Context
-	Log         *slog.Logger
+	// Log gets handlers' mistakes and the listener's troubles; never nil.
+	Log *slog.Logger
 }
 
 // Server serves plain requests. Its methods may be called at the same time.

@@ -3,6 +3,7 @@ package front_test
 import (
 	"bufio"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -99,6 +100,11 @@ func startOn(t testing.TB, ln net.Listener, cfg front.Config) *rig {
 func startStd(t testing.TB, h http.HandlerFunc) (addr string) {
 	t.Helper()
 	ln := listen(t)
+	startStdOn(t, ln, h)
+	return ln.Addr().String()
+}
+
+func startStdOn(t testing.TB, ln net.Listener, h http.HandlerFunc) {
 	std := &http.Server{Handler: h, ErrorLog: slog.NewLogLogger(quiet.Handler(), 0)}
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = std.Serve(ln) })
@@ -106,7 +112,6 @@ func startStd(t testing.TB, h http.HandlerFunc) (addr string) {
 		std.Close()
 		wg.Wait()
 	})
-	return ln.Addr().String()
 }
 
 func dial(t testing.TB, addr string) *net.TCPConn {
@@ -160,7 +165,7 @@ func answers(raw string, methods ...string) string {
 			resp.Header["Date"] = []string{"some"}
 		}
 		writeHeader(&out, resp.Header)
-		fmt.Fprintf(&out, "%q %v\n", body, err)
+		fmt.Fprintf(&out, "%s %v\n", short(body), err)
 		writeHeader(&out, resp.Trailer)
 	}
 }
@@ -188,8 +193,16 @@ func seen(r *http.Request) string {
 		r.Method, r.RequestURI, r.Proto, r.ProtoMajor, r.ProtoMinor, r.Host, r.ContentLength, r.Close, r.TransferEncoding, r.Trailer, r.TLS, *r.URL, r.Pattern)
 	writeHeader(&out, r.Header)
 	body, err := io.ReadAll(r.Body)
-	fmt.Fprintf(&out, "%q %v\n", body, err)
+	fmt.Fprintf(&out, "%s %v\n", short(body), err)
 	return out.String()
+}
+
+// short keeps failures readable.
+func short(p []byte) string {
+	if len(p) > 1000 {
+		return fmt.Sprintf("%d bytes, SHA-256 %x", len(p), sha256.Sum256(p))
+	}
+	return fmt.Sprintf("%q", p)
 }
 
 func within(t testing.TB, what string, done <-chan struct{}) {

@@ -1,0 +1,304 @@
+package batchlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/vega-proxy/vega-proxy/internal/batchlog/spool"
+)
+
+const (
+	lastFlush     = 5 * time.Second  // what is spent on the rest when the log ends
+	storeTimeout  = 30 * time.Second // of one attempt
+	firstDelay    = 100 * time.Millisecond
+	longestDelay  = 30 * time.Second
+	maxBatchBytes = 8 << 20
+	retireEvery   = time.Minute
+	retireSteps   = 20 // between two batches
+)
+
+// ErrNotRunning says that nothing is flushed, since Run does not run.
+var ErrNotRunning = errors.New("the log is not running")
+
+type flushed struct{ flushed, remaining int }
+
+// Run moves records from the spool to the sink until ctx ends, then spends at
+// most five seconds on those that are left; what is left then stays spooled for
+// the next start. It is called once.
+func (l *Log) Run(ctx context.Context) error {
+	spooling, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var wg sync.WaitGroup
+	var spoolErr error
+	wg.Go(func() { spoolErr = l.queue.Run(spooling) })
+	l.mu.Lock()
+	l.running = true
+	l.mu.Unlock()
+	l.reconcile(ctx)
+	for l.await(ctx) {
+		l.work(ctx)
+		l.housekeep(ctx)
+	}
+	l.mu.Lock()
+	l.running = false
+	l.mu.Unlock()
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastFlush)
+	defer cancel()
+	l.work(last)
+	stop()
+	wg.Wait()
+	return errors.Join(spoolErr, l.queue.Close(), l.sink.close(), l.aside.close())
+}
+
+// Flush has all that is spooled now tried at once, and returns when that was
+// done: how many records left, and how many are waiting.
+func (l *Log) Flush(ctx context.Context) (gone, remaining int, err error) {
+	done := make(chan flushed, 1)
+	l.mu.Lock()
+	if !l.running {
+		l.mu.Unlock()
+		return 0, int(l.queue.Stats().Spooled), ErrNotRunning
+	}
+	l.waiting = append(l.waiting, done)
+	if l.interrupt != nil {
+		l.interrupt()
+	}
+	l.mu.Unlock()
+	select {
+	case f := <-done:
+		return f.flushed, f.remaining, nil
+	case <-ctx.Done():
+		return 0, int(l.queue.Stats().Spooled), context.Cause(ctx)
+	}
+}
+
+// await returns when a batch is due: enough records wait, or some have waited
+// for long enough, or somebody asked for it; after a failure, when it is time to
+// try again. It reports false when ctx has ended.
+func (l *Log) await(ctx context.Context) bool {
+	pause := l.cfg.FlushInterval
+	if l.failures > 0 {
+		pause = l.delay
+	}
+	wait, cancel := context.WithTimeout(ctx, pause)
+	defer cancel()
+	l.mu.Lock()
+	asked := len(l.waiting) > 0
+	l.interrupt = cancel
+	l.mu.Unlock()
+	defer func() {
+		l.mu.Lock()
+		l.interrupt = nil
+		l.mu.Unlock()
+	}()
+	switch {
+	case asked:
+	case l.failures > 0:
+		<-wait.Done()
+	default:
+		// It ends with the time, with a flush, or with enough records: all are due.
+		_ = l.queue.Wait(wait, min(l.cfg.BatchSize, l.cfg.MaxQueueSize))
+	}
+	return ctx.Err() == nil
+}
+
+// work tries all that is spooled, and tells those who asked for it.
+func (l *Log) work(ctx context.Context) {
+	l.mu.Lock()
+	asked := l.waiting
+	l.waiting = nil
+	l.mu.Unlock()
+	n := l.drain(ctx)
+	for _, done := range asked {
+		done <- flushed{n, int(l.queue.Stats().Spooled)}
+	}
+}
+
+// drain stores batches until as many records have left as were there when it
+// began, or a batch fails.
+func (l *Log) drain(ctx context.Context) (done int) {
+	pending := int(l.queue.Stats().Spooled)
+	for done < pending && ctx.Err() == nil {
+		size := l.cfg.BatchSize
+		if pending-done >= l.cfg.MaxQueueSize {
+			size = max(size, l.cfg.MaxQueueSize) // behind: larger batches are faster
+		}
+		entries, err := l.queue.Read(size, maxBatchBytes)
+		if len(entries) == 0 {
+			if err != nil {
+				l.failed(ctx, err, again)
+			}
+			return done
+		}
+		n, err := l.batch(ctx, entries)
+		done += n
+		if err != nil {
+			if err := l.queue.Rewind(); err != nil {
+				l.log.Error("the spool cannot be read again from where the batch began", "error", err)
+			}
+			l.failed(ctx, err, l.sink.judge(err))
+			return done
+		}
+		l.succeeded()
+	}
+	return done
+}
+
+// failed plans the next attempt: twice as late each time, and not when everyone
+// else tries.
+func (l *Log) failed(ctx context.Context, err error, v verdict) {
+	if ctx.Err() != nil {
+		return // it was us who ended it
+	}
+	delay := min(longestDelay, firstDelay<<min(l.failures, 20))
+	l.delay = delay/2 + rand.N(delay/2)
+	l.failures++
+	l.mu.Lock()
+	l.tally.trouble = err.Error()
+	l.mu.Unlock()
+	report := l.log.Warn
+	if v == wrong {
+		report = l.log.Error
+	}
+	report("conversations cannot be stored; they stay in the spool, and are tried again", "sink", l.sink.name(), "error", err,
+		"attempt", l.failures, "next_in", l.delay.Round(time.Millisecond), "spooled", l.queue.Stats().Spooled)
+}
+
+func (l *Log) succeeded() {
+	if l.failures == 0 {
+		return
+	}
+	l.failures = 0
+	l.mu.Lock()
+	l.tally.trouble = ""
+	l.mu.Unlock()
+	l.log.Info("conversations are stored again", "sink", l.sink.name(), "spooled", l.queue.Stats().Spooled)
+}
+
+// item is one record on its way.
+type item struct {
+	entry spool.Entry
+	row   *Conversation // nil if it cannot be read
+	err   error         // why it is set aside
+}
+
+// batch stores records, in order, and acknowledges those that it is done with:
+// all, unless it fails.
+func (l *Log) batch(ctx context.Context, entries []spool.Entry) (done int, err error) {
+	start := time.Now()
+	items := make([]item, len(entries))
+	for i, e := range entries {
+		items[i].entry = e
+		items[i].row, items[i].err = readPayload(e, l.instance)
+	}
+	done, err = l.store(ctx, items)
+	var o spool.Outcome
+	for i := range items[:done] {
+		switch it := &items[i]; {
+		case it.err != nil:
+			o.SetAside++
+		case it.row.Revision > 0:
+			o.Amended++
+		}
+	}
+	if done > 0 {
+		if ackErr := l.queue.Ack(entries[done-1].Seq, o); ackErr != nil {
+			// The records may come again after a crash, which does no harm.
+			l.log.Warn("the spool cannot note what was stored", "error", ackErr)
+		}
+	}
+	l.count(done, o, err, time.Since(start))
+	return done, err
+}
+
+// readPayload reads a record. A reader that fails on what somebody sent must not
+// stop those behind it.
+func readPayload(e spool.Entry, instance string) (row *Conversation, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			row, err = nil, fmt.Errorf("reading the record failed: %v", p)
+		}
+	}()
+	return parsePayload(uuid.UUID(e.ID), e.Payload, instance)
+}
+
+// store puts the items into the sink. Where the sink refuses one for its
+// content it is found by halving, and set aside. On another error store stops,
+// and is done with those before.
+func (l *Log) store(ctx context.Context, items []item) (done int, err error) {
+	rows := rowsOf(items)
+	if len(rows) > 0 {
+		attempt, cancel := context.WithTimeout(ctx, storeTimeout)
+		err = l.sink.store(attempt, rows)
+		cancel()
+	}
+	switch {
+	case err == nil:
+		for i := range items {
+			if items[i].row == nil {
+				if err := l.setAside(ctx, &items[i], items[i].err); err != nil {
+					return i, err
+				}
+			}
+		}
+		return len(items), nil
+	case l.sink.judge(err) != poison:
+		return 0, err
+	case len(items) == 1:
+		if err := l.setAside(ctx, &items[0], err); err != nil {
+			return 0, err
+		}
+		return 1, nil
+	}
+	half := len(items) / 2
+	if done, err = l.store(ctx, items[:half]); err != nil {
+		return done, err
+	}
+	done, err = l.store(ctx, items[half:])
+	return half + done, err
+}
+
+// rowsOf returns the rows of items with different ids: a record and what amends
+// it are one.
+func rowsOf(items []item) []*Conversation {
+	rows := make([]*Conversation, 0, len(items))
+	var at map[string]int
+	for i := range items {
+		row := items[i].row
+		if row == nil {
+			continue
+		}
+		if at == nil {
+			at = make(map[string]int, len(items))
+		}
+		if j, ok := at[row.ID]; ok {
+			merged := *rows[j]
+			merged.amend(row)
+			rows[j] = &merged
+			continue
+		}
+		at[row.ID] = len(rows)
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+func (l *Log) setAside(ctx context.Context, it *item, why error) error {
+	id := uuid.UUID(it.entry.ID).String()
+	discarded, err := l.aside.put(ctx, it.entry.Seq, id, it.entry.Payload, why)
+	if discarded > 0 {
+		err = errors.Join(err, l.queue.Settle(spool.Settlement{Discarded: uint64(discarded)}))
+	}
+	if err != nil {
+		return err
+	}
+	it.err = why
+	l.log.Error("the sink will not take a conversation; it is set aside, see `vega-proxy logs set-aside`", "id", id)
+	return nil
+}

@@ -1,0 +1,273 @@
+// Package cache answers a question that was answered before, and lets those who
+// ask the same thing at the same time share one answer.
+//
+// It owns keys, the entries and their bounds, and the flights: answers on their
+// way that others may join. It decides what may be looked up and what may be
+// kept. It never talks to an upstream or a client, and does not know what the
+// bytes mean: that is told to it, and conversions between forms are handed in.
+//
+// The course of a request:
+//
+//	reason := c.Admit(ask, directives)  // not empty: BYPASS, and no more of this
+//	turn := c.Begin(ctx, query)
+//	turn.Entry     // HIT: replay it
+//	turn.Lead      // MISS: ask an upstream, see Lead
+//	turn.Follower  // COALESCED: wait for the answer of another's, see Follower
+//	               // none of them: the request was only-if-cached
+//
+// An upstream that is not to be asked for now may be stood in for by Stale.
+package cache
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Cache is safe for concurrent use. Close it after the last request has ended.
+type Cache struct {
+	cfg   Config
+	store *store // nil if the policy is off
+
+	mu      sync.Mutex // guards flights, all that is in them, and notes
+	flights map[slot]*flight
+	led     map[*flight]struct{} // all that are on their way, joined by a slot or not
+	notes   notes
+
+	hits, misses, coalesced, stale atomic.Uint64
+	rejections                     rejections
+}
+
+// New returns an empty cache. It holds little memory until it is used.
+func New(cfg Config) (*Cache, error) {
+	c := &Cache{cfg: cfg, flights: make(map[slot]*flight), led: make(map[*flight]struct{})}
+	c.notes.limit = max(cfg.MaxSize, 1024)
+	if cfg.Policy == "off" {
+		return c, nil
+	}
+	store, err := newStore(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("make the cache: %w", err)
+	}
+	c.store = store
+	return c, nil
+}
+
+// Close frees the entries and ends what runs for them.
+func (c *Cache) Close() {
+	if c.store != nil {
+		c.store.close()
+	}
+}
+
+// Query is one admitted request.
+type Query struct {
+	Key        Key
+	Form       Form
+	Model      string // as asked for; Clear knows entries by it
+	Directives Directives
+	// Convert puts an entry's body into the form, or says that it would lose
+	// something. Nil if this endpoint has no conversion.
+	Convert func(e *Entry, to Form) (*Conversion, bool)
+}
+
+// Turn is what a request is to do. At most one of the three is not nil.
+type Turn struct {
+	Entry    *Entry
+	Lead     *Lead
+	Follower *Follower
+	// Reason is why there was no Entry.
+	Reason Reason
+}
+
+// Begin finds an entry, else joins a flight of the same question in the same
+// form, else starts one. The context is the client's: a flight keeps its values,
+// and does not end with it. Whatever Begin returns must be brought to its end.
+func (c *Cache) Begin(ctx context.Context, q Query) Turn { return c.begin(ctx, q, 0) }
+
+func (c *Cache) begin(ctx context.Context, q Query, attempt int) Turn {
+	e, why := c.lookup(&q)
+	if e != nil {
+		c.hits.Add(1)
+		return Turn{Entry: e}
+	}
+	if q.Directives.OnlyIfCached {
+		c.misses.Add(1)
+		return Turn{Reason: why}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	sl := slot{q.Key, q.Form}
+	if c.cfg.Coalesce && why != NoCache && attempt < alone {
+		// A flight that ended since the lookup has left its entry here.
+		if e := c.justStored(sl); e != nil && q.wants(e, time.Now()) {
+			c.hits.Add(1)
+			return Turn{Entry: e}
+		}
+		if fl := c.flights[sl]; fl != nil {
+			if f := fl.join(ctx, q, attempt); f != nil {
+				return Turn{Follower: f, Reason: why}
+			}
+		}
+	}
+	if why == First {
+		if note, ok := c.notes.get(sl); ok {
+			why = note
+		}
+	}
+	c.misses.Add(1)
+	fl := newFlight(ctx, c, q, attempt)
+	if c.cfg.Coalesce && attempt < alone {
+		c.flights[sl] = fl
+	}
+	c.led[fl] = struct{}{}
+	return Turn{Lead: &fl.lead, Reason: why}
+}
+
+func (c *Cache) justStored(sl slot) *Entry {
+	c.store.mu.Lock()
+	defer c.store.mu.Unlock()
+	return c.store.recent(sl)
+}
+
+// wants tells whether an entry is fresh enough for the request.
+func (q *Query) wants(e *Entry, now time.Time) bool {
+	if !now.Before(e.Expires) {
+		return false
+	}
+	return q.Directives.MaxAge < 0 || now.Sub(e.Stored) < q.Directives.MaxAge+time.Second
+}
+
+// lookup finds an entry that the request may be answered with, or says why not.
+func (c *Cache) lookup(q *Query) (*Entry, Reason) {
+	if q.Directives.NoCache || q.Directives.MaxAge == 0 {
+		return nil, NoCache
+	}
+	why := First
+	now := time.Now()
+	clears := c.store.clears.Load()
+	own := c.store.get(slot{q.Key, q.Form})
+	if own != nil {
+		if q.wants(own, now) {
+			return own, ""
+		}
+		why = Expired
+		if !now.Before(own.Expires.Add(c.cfg.StaleIfError)) {
+			c.store.drop(own)
+		}
+	}
+	for form := range forms {
+		if form == q.Form {
+			continue
+		}
+		other := c.store.get(slot{q.Key, form})
+		if other == nil || !q.wants(other, now) {
+			continue
+		}
+		if e := c.convert(q, other, clears); e != nil {
+			return e, ""
+		}
+		why = Framing
+	}
+	return nil, why
+}
+
+// convert puts an entry into the form that is asked for, and keeps it so, unless
+// there was a clear since the entry was found.
+func (c *Cache) convert(q *Query, from *Entry, clears uint64) *Entry {
+	if q.Convert == nil {
+		return nil
+	}
+	conversion, ok := q.Convert(from, q.Form)
+	if !ok {
+		return nil
+	}
+	e := from.as(q.Form, conversion)
+	c.store.mu.Lock()
+	if c.store.clears.Load() != clears || int64(len(e.Body)) > c.cfg.MaxEntryBytes || e.size > c.store.limit {
+		c.store.mu.Unlock()
+		return e // good for this once
+	}
+	moved := c.store.put(e)
+	c.store.mu.Unlock()
+	c.store.settle(e, moved)
+	return e
+}
+
+// Stale returns an entry, expired or not, that may answer although the upstream
+// is not asked, or nil: one no longer expired than stale_if_error. The caller
+// marks the answer as STALE.
+func (c *Cache) Stale(q Query) *Entry {
+	if c.cfg.StaleIfError <= 0 || q.Directives.NoCache {
+		return nil
+	}
+	now := time.Now()
+	usable := func(e *Entry) bool { return e != nil && now.Before(e.Expires.Add(c.cfg.StaleIfError)) }
+	found := c.store.get(slot{q.Key, q.Form})
+	for form := Form(0); form < forms && !usable(found); form++ {
+		if other := c.store.get(slot{q.Key, form}); usable(other) && q.Convert != nil {
+			if conversion, ok := q.Convert(other, q.Form); ok {
+				found = other.as(q.Form, conversion)
+			}
+		}
+	}
+	if !usable(found) {
+		return nil
+	}
+	c.stale.Add(1)
+	return found
+}
+
+// Clear removes the entries of a model, or all if it is empty, and returns how
+// many. What is on its way is not kept either: it may come from what the clear
+// was meant to do away with. A model's name with and without Ollama's ":latest"
+// is one.
+func (c *Cache) Clear(model string) int {
+	if c.store == nil {
+		return 0
+	}
+	bare := strings.TrimSuffix(model, ":latest")
+	match := func(of string) bool { return model == "" || strings.TrimSuffix(of, ":latest") == bare }
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for fl := range c.led {
+		if match(fl.query.Model) {
+			fl.cleared = true
+			c.unlist(fl)
+		}
+	}
+	gone := c.store.clear(func(e *Entry) bool { return match(e.Model) })
+	for _, e := range gone {
+		c.notes.put(e.slot(), Cleared)
+	}
+	return len(gone)
+}
+
+// notes remember, of some questions, why there is no entry.
+type notes struct {
+	limit         int
+	recent, older map[slot]Reason
+}
+
+func (n *notes) get(sl slot) (Reason, bool) {
+	if why, ok := n.recent[sl]; ok {
+		return why, true
+	}
+	why, ok := n.older[sl]
+	return why, ok
+}
+
+func (n *notes) drop(sl slot) {
+	delete(n.recent, sl)
+	delete(n.older, sl)
+}
+
+func (n *notes) put(sl slot, why Reason) {
+	if n.recent == nil || len(n.recent) >= n.limit {
+		n.recent, n.older = make(map[slot]Reason), n.recent
+	}
+	n.recent[sl] = why
+}

@@ -1,0 +1,310 @@
+package cache
+
+import (
+	"encoding/binary"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dgraph-io/ristretto/v2"
+)
+
+// store holds the entries. A new one goes into the window, an exact list of what
+// was used last; what the window has no room for goes to the main part, where
+// ristretto keeps what is asked for most. Ristretto alone would refuse what is new,
+// and shows what it took only later.
+//
+// Both parts are bounded by entries and by bytes, and together hold no more than
+// allowed, but for the few small entries that are on their way from one to the
+// other.
+type store struct {
+	mu     sync.Mutex // guards window and moving
+	window window
+	moving map[slot]*Entry // on their way from the window to main
+
+	closing sync.RWMutex // held for reading while main is used: its Close may race with nothing
+	main    *ristretto.Cache[uint64, *Entry]
+	minCost int64 // in main, so that its bound in bytes is one in entries too
+	limit   int64 // of one entry's size
+	stale   time.Duration
+
+	clears                 atomic.Uint64 // changes under mu
+	entries, bytes         atomic.Int64
+	evictions, expirations atomic.Uint64
+}
+
+// remembered is for how long an expired entry is still there to say that it is.
+const remembered = time.Minute
+
+func newStore(cfg Config) (*store, error) {
+	s := &store{moving: make(map[slot]*Entry), stale: cfg.StaleIfError}
+	entries, bytes := max(int64(cfg.MaxSize), 1), max(cfg.MaxBytes, 1)
+	// The window can hold the largest entry.
+	biggest := min(cfg.MaxEntryBytes+overhead+4<<10, bytes)
+	s.window = newWindow((entries+1)/2, max(bytes/2, biggest))
+	entries -= s.window.maxEntries
+	bytes -= s.window.maxBytes
+	s.limit = s.window.maxBytes
+	if entries <= 0 || bytes <= 0 {
+		s.window.maxEntries, s.window.maxBytes = s.window.maxEntries+entries, s.window.maxBytes+bytes
+		return s, nil
+	}
+	s.minCost = max(bytes/entries, 1)
+	main, err := ristretto.NewCache(&ristretto.Config[uint64, *Entry]{
+		NumCounters:        max(entries, 64),
+		MaxCost:            min(entries*s.minCost, bytes), // so many entries, and not one more
+		BufferItems:        8,
+		IgnoreInternalCost: true,
+		OnExit: func(e *Entry) {
+			if e != nil {
+				s.retire(e)
+			}
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.main = main
+	return s, nil
+}
+
+// close ends what runs in the main part. The store is empty afterwards.
+func (s *store) close() {
+	s.clear(func(*Entry) bool { return true })
+	s.closing.Lock()
+	defer s.closing.Unlock()
+	if s.main != nil {
+		s.main.Close()
+		s.main = nil
+	}
+}
+
+// retire counts an entry that leaves for want of room, or of time.
+func (s *store) retire(e *Entry) bool {
+	if !s.forget(e) {
+		return false
+	}
+	if time.Now().Before(e.Expires) {
+		s.evictions.Add(1)
+	} else {
+		s.expirations.Add(1)
+	}
+	return true
+}
+
+// forget no longer counts an entry, once.
+func (s *store) forget(e *Entry) bool {
+	if e.gone.Swap(true) {
+		return false
+	}
+	s.entries.Add(-1)
+	s.bytes.Add(-e.size)
+	return true
+}
+
+func (sl slot) hash() uint64 {
+	return binary.LittleEndian.Uint64(sl.key[:]) + uint64(sl.form)*0x9e3779b97f4a7c15
+}
+
+// get returns the entry of a slot, be it expired, or nil.
+func (s *store) get(sl slot) *Entry {
+	s.mu.Lock()
+	e := s.recent(sl)
+	s.mu.Unlock()
+	if e != nil {
+		return e
+	}
+	s.closing.RLock()
+	defer s.closing.RUnlock()
+	if s.main == nil {
+		return nil
+	}
+	if e := s.inMain(sl); e != nil && e.slot() == sl && !e.gone.Load() {
+		return e
+	}
+	return nil
+}
+
+// recent looks where entries are for certain once they were put. The caller
+// holds the lock.
+func (s *store) recent(sl slot) *Entry {
+	if e := s.window.use(sl); e != nil {
+		return e
+	}
+	return s.moving[sl]
+}
+
+// put adds an entry, in place of any other of its slot, and returns those that
+// have no more room in the window. The caller holds the lock, and has them
+// settled without it.
+func (s *store) put(e *Entry) (moved []*Entry) {
+	s.entries.Add(1)
+	s.bytes.Add(e.size)
+	sl := e.slot()
+	if old := s.moving[sl]; old != nil {
+		s.replaced(old)
+		delete(s.moving, sl)
+	}
+	if old := s.window.put(sl, e); old != nil {
+		s.replaced(old)
+	}
+	s.reap()
+	for {
+		over := s.window.overflow()
+		if over == nil {
+			return moved
+		}
+		s.moving[over.slot()] = over
+		moved = append(moved, over)
+	}
+}
+
+// replaced counts an entry that a newer one stands in for: as expired if it was.
+func (s *store) replaced(e *Entry) {
+	if time.Now().Before(e.Expires) {
+		s.forget(e)
+	} else {
+		s.retire(e)
+	}
+}
+
+// reap ends the moves of entries that have arrived, or were not taken. The caller
+// holds the lock.
+func (s *store) reap() {
+	for sl, m := range s.moving {
+		if m.gone.Load() || s.main != nil && s.inMain(sl) == m {
+			delete(s.moving, sl)
+		}
+	}
+}
+
+// inMain returns what main has for a slot, be it another's.
+func (s *store) inMain(sl slot) *Entry {
+	e, _ := s.main.Get(sl.hash())
+	return e
+}
+
+const (
+	maxMoving   = 32       // entries on their way at once
+	movedAtOnce = 64 << 10 // a larger one is waited for
+)
+
+// settle takes the entries that were pushed out of the window by a new one to
+// where they belong, and an older one of its slot out of main.
+func (s *store) settle(e *Entry, moved []*Entry) {
+	s.closing.RLock()
+	defer s.closing.RUnlock()
+	if s.main == nil {
+		for _, m := range moved {
+			s.retire(m)
+		}
+		return
+	}
+	if old := s.inMain(e.slot()); old != nil && old != e {
+		s.replaced(old)
+		s.main.Del(e.slot().hash())
+	}
+	wait := false
+	for _, m := range moved {
+		left := time.Until(m.Expires) + s.stale + remembered
+		if left <= 0 || m.size > s.main.MaxCost() || !s.main.SetWithTTL(m.slot().hash(), m, max(m.size, s.minCost), left) {
+			s.retire(m)
+		}
+		wait = wait || m.size > movedAtOnce
+	}
+	s.mu.Lock()
+	wait = wait || len(s.moving) > maxMoving
+	for _, m := range moved {
+		if s.moving[m.slot()] != m { // a newer one came, or a clear
+			s.main.Del(m.slot().hash())
+		}
+	}
+	s.mu.Unlock()
+	if wait {
+		s.main.Wait()
+	}
+}
+
+// arrive waits until main has taken or refused what is on its way, so that all
+// counts are exact.
+func (s *store) arrive() {
+	s.closing.RLock()
+	defer s.closing.RUnlock()
+	if s.main != nil {
+		s.main.Wait()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reap()
+}
+
+// drop removes an expired entry.
+func (s *store) drop(e *Entry) {
+	sl := e.slot()
+	s.mu.Lock()
+	s.window.remove(sl, e)
+	s.mu.Unlock()
+	s.retire(e)
+	s.closing.RLock()
+	defer s.closing.RUnlock()
+	if s.main == nil {
+		return
+	}
+	if s.inMain(sl) == e {
+		s.main.Del(sl.hash())
+	}
+}
+
+// clear removes all that match, and returns them.
+func (s *store) clear(match func(*Entry) bool) (gone []*Entry) {
+	return s.remove(match, s.forget, true)
+}
+
+// sweep drops what has expired, and returns it.
+func (s *store) sweep(now time.Time) (gone []*Entry) {
+	expired := func(e *Entry) bool { return !now.Before(e.Expires.Add(s.stale)) }
+	return s.remove(expired, s.retire, false)
+}
+
+// remove takes out all that match, counts them by count, and returns those that
+// were counted.
+func (s *store) remove(match, count func(*Entry) bool, clear bool) (gone []*Entry) {
+	var inMain []*Entry
+	s.mu.Lock()
+	if clear {
+		s.clears.Add(1)
+	}
+	for _, e := range s.window.all() {
+		if match(e) {
+			s.window.remove(e.slot(), e)
+			if count(e) {
+				gone = append(gone, e)
+			}
+		}
+	}
+	for sl, e := range s.moving {
+		if match(e) {
+			delete(s.moving, sl)
+			inMain = append(inMain, e)
+		}
+	}
+	s.mu.Unlock()
+	s.closing.RLock()
+	defer s.closing.RUnlock()
+	if s.main == nil {
+		return gone
+	}
+	s.main.IterValues(func(e *Entry) bool {
+		if match(e) {
+			inMain = append(inMain, e)
+		}
+		return false
+	})
+	for _, e := range inMain {
+		if count(e) {
+			gone = append(gone, e)
+		}
+		s.main.Del(e.slot().hash())
+	}
+	return gone
+}

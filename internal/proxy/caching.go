@@ -1,0 +1,275 @@
+package proxy
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"net/http"
+	"strconv"
+	"sync"
+
+	"github.com/vega-proxy/vega-proxy/internal/cache"
+	"github.com/vega-proxy/vega-proxy/internal/dialect"
+	"github.com/vega-proxy/vega-proxy/internal/stream"
+	"github.com/vega-proxy/vega-proxy/internal/upstream"
+)
+
+// Cache answers what was answered before, and brings those together who ask the
+// same thing at the same time.
+type Cache interface {
+	Admit(cache.Ask, cache.Directives) cache.Reason
+	Begin(context.Context, cache.Query) cache.Turn
+	Stale(cache.Query) *cache.Entry
+	Clear(model string) int
+}
+
+// What X-Vega-Cache says.
+const (
+	cacheHit       = "HIT"
+	cacheMiss      = "MISS"
+	cacheStale     = "STALE"
+	cacheCoalesced = "COALESCED"
+	cacheBypass    = "BYPASS"
+)
+
+// seen is what is known of a body from its bytes alone.
+type seen struct {
+	asked     dialect.Request
+	canonical [sha256.Size]byte
+	ok        bool // there is a canonical form
+}
+
+// seenBodies is how many bodies are remembered by their hash.
+const seenBodies = 1024
+
+// caching is an exchange's part in the cache.
+type caching struct {
+	tenant    cache.Tenant
+	canonical [sha256.Size]byte
+	ok        bool // canonical is set
+	status    string
+	reason    string // why it was no HIT; "" is no reason
+	age       int64  // of an entry, in seconds; -1 is none
+	query     cache.Query
+	lead      *cache.Lead
+	recording *stream.Recording // what others read of this answer, and what is kept of it
+}
+
+// understandBody reads what the body asks for, or remembers it.
+func (x *exchange) understandBody(plain []byte) {
+	if x.s.opts.Cache == nil {
+		x.asked = dialect.ParseRequest(x.route, plain)
+		return
+	}
+	digest, known, ok := x.s.seen.Get(byte(x.route.Op), plain)
+	if !ok {
+		known.asked = dialect.ParseRequest(x.route, plain)
+		known.canonical, known.ok = canonicalSum(x.route, plain)
+		x.s.seen.Put(digest, known)
+	}
+	x.asked = known.asked
+	x.caching.canonical, x.caching.ok = known.canonical, known.ok
+}
+
+var canonicals = sync.Pool{New: func() any { return new([]byte) }}
+
+func canonicalSum(rt dialect.Route, plain []byte) (sum [sha256.Size]byte, ok bool) {
+	buf := canonicals.Get().(*[]byte)
+	defer canonicals.Put(buf)
+	canonical, ok := dialect.Canonical(rt, plain, (*buf)[:0])
+	if cap(canonical) <= maxPooledBody {
+		*buf = canonical[:0]
+	}
+	return sha256.Sum256(canonical), ok
+}
+
+// consult asks the cache. A turn without anything means that the exchange goes
+// its own way, unless the request wants nothing else than a cached answer.
+func (x *exchange) consult(ctx context.Context) (cache.Turn, *refusal) {
+	c := &x.caching
+	if x.s.opts.Cache == nil || !x.parsed {
+		return cache.Turn{}, nil
+	}
+	h := x.r.Header
+	wishes := cache.DirectivesOf(h)
+	why := x.s.opts.Cache.Admit(cache.Ask{
+		Answerable:    true,
+		Header:        h,
+		Canonical:     c.ok,
+		Ambiguous:     x.asked.Ambiguous,
+		Load:          x.asked.Load,
+		Stateful:      x.asked.Stateful,
+		Live:          x.asked.Live,
+		Deterministic: x.asked.Deterministic || x.route.Kind == dialect.KindEmbed,
+	}, wishes)
+	if why != "" {
+		c.reason = string(why)
+		return cache.Turn{}, nil
+	}
+	subject := cache.Subject{
+		Tenant:   c.tenant,
+		Endpoint: x.r.URL.EscapedPath(),
+		Query:    x.r.URL.RawQuery,
+		Header:   h,
+		Body:     c.canonical,
+	}
+	c.query = cache.Query{Key: subject.Key(), Form: x.form(), Model: x.model, Directives: wishes, Convert: x.converter()}
+	turn := x.s.opts.Cache.Begin(ctx, c.query)
+	c.status, c.reason = cacheMiss, string(turn.Reason)
+	if turn.Entry == nil && turn.Lead == nil && turn.Follower == nil {
+		return turn, &refusal{code: notCached, message: "the answer is not in the cache, and only-if-cached was asked for"}
+	}
+	return turn, nil
+}
+
+func (x *exchange) form() cache.Form {
+	switch {
+	case !x.asked.Stream:
+		return cache.Whole
+	case x.asked.IncludeUsage:
+		return cache.StreamWithUsage
+	}
+	return cache.Stream
+}
+
+// converter turns entries of this endpoint into other forms, where that is done.
+func (x *exchange) converter() func(*cache.Entry, cache.Form) (*cache.Conversion, bool) {
+	stream, contentType := dialect.FramingSSE, "text/event-stream"
+	switch x.route.Op {
+	case dialect.OpChat, dialect.OpCompletions:
+	case dialect.OpOllamaChat, dialect.OpOllamaGenerate:
+		stream, contentType = dialect.FramingNDJSON, "application/x-ndjson"
+	default:
+		return nil
+	}
+	rt := x.route
+	return func(e *cache.Entry, to cache.Form) (*cache.Conversion, bool) {
+		from, into, as := stream, stream, contentType
+		if e.Form == cache.Whole {
+			from = dialect.FramingJSON
+		}
+		if to == cache.Whole {
+			into, as = dialect.FramingJSON, "application/json"
+		}
+		body, ok := dialect.Convert(rt, from, into, e.Body, to == cache.StreamWithUsage)
+		return &cache.Conversion{Body: body, ContentType: as}, ok
+	}
+}
+
+// replay answers with an entry.
+func (x *exchange) replay(e *cache.Entry, status string) (abort bool) {
+	c := &x.caching
+	c.status, c.reason, c.age = status, "", e.Age()
+	x.report.status, x.report.ended = e.Status, byUpstream
+	x.report.served = e.Upstream
+	x.tally.status = e.Status
+	x.tally.framing = dialect.FramingOf(e.Header.Get("Content-Type"))
+	if summary, ok := e.Note.(dialect.Summary); ok {
+		x.tally.summary, x.tally.metered = summary, true
+	}
+	to := x.w.Header()
+	for name, values := range e.Header {
+		to[name] = values
+	}
+	x.head(to, int64(len(e.Body)), e.Form != cache.Whole)
+	x.keeping.chunks = [][]byte{e.Body}
+	x.record() // before the client can have it all
+	x.w.WriteHeader(e.Status)
+	if x.conn != nil {
+		x.conn.stall.Store(int64(x.s.opts.Streams[e.Upstream].WriteStallTimeout))
+	}
+	n, err := x.w.Write(e.Body)
+	x.report.bytesOut = int64(n)
+	if err != nil {
+		x.report.err = err
+		x.report.ended, x.report.code = byClient, clientGone
+		if x.conn != nil && x.conn.stalled.Load() {
+			x.report.ended = byStall
+		}
+		return true
+	}
+	return false
+}
+
+// head completes the header of an answer that does not come from an upstream's
+// head of this moment.
+func (x *exchange) head(to http.Header, length int64, streamed bool) {
+	to["Via"] = ourVia
+	if _, ok := to["Content-Type"]; !ok {
+		to["Content-Type"] = nil
+	}
+	switch {
+	case !streamed && length >= 0:
+		to["Content-Length"] = []string{strconv.FormatInt(length, 10)}
+	case x.r.ProtoMajor == 1 && x.r.ProtoMinor == 1:
+		to["Transfer-Encoding"] = []string{"chunked"}
+	}
+	x.mark(to)
+}
+
+// stale stands in for upstreams that are not to be asked now.
+func (x *exchange) stale(err error) *cache.Entry {
+	e, ok := errors.AsType[*upstream.Error](err)
+	if !ok || e.Code != upstream.BreakerOpen || x.caching.status == "" {
+		return nil
+	}
+	return x.s.opts.Cache.Stale(x.caching.query)
+}
+
+// begun tells the flight, if there is one, that an answer has come.
+func (x *exchange) begun() {
+	c, a := &x.caching, x.answer
+	if c.lead == nil {
+		return
+	}
+	c.recording = c.lead.Start(cache.Answer{Status: a.Status, Header: a.Header, Length: a.Length, Upstream: a.Upstream.Name()})
+}
+
+// passing shares bytes of the answer before they go to this client.
+func (x *exchange) passing(p []byte) {
+	if r := x.caching.recording; r != nil && !r.Append(p) {
+		_ = r.Room(x.ctx) // its failure is the context's end, which the next read sees
+	}
+}
+
+// settled tells the flight how the answer's body ended, once the upstream's side
+// has. The client's own end does not matter to it.
+func (x *exchange) settled(clean bool, err error, broken bool, events int64) {
+	c, t := &x.caching, &x.tally
+	if c.recording == nil {
+		return
+	}
+	if clean {
+		err = nil
+	} else if err == nil {
+		err = errCut
+	}
+	c.lead.End(cache.Outcome{
+		Err:          err,
+		Broken:       broken,
+		Complete:     t.summary.Complete,
+		Dropped:      t.oversize,
+		Remote:       t.summary.Remote,
+		FinishReason: t.summary.FinishReason,
+		CallsTools:   func(body []byte) bool { return dialect.CallsTools(t.framing, body) },
+		Trailer:      len(x.answer.Trailer) > 0,
+		Events:       int(events),
+		Note:         t.summary,
+	})
+	c.recording = nil
+}
+
+var errCut = errors.New("the answer was cut")
+
+// clearFor drops what a changed model's answers were.
+func (x *exchange) clearFor() {
+	if x.s.opts.Cache == nil || x.route.Kind != dialect.KindManage || x.report.status/100 != 2 || x.report.ended != byUpstream {
+		return
+	}
+	switch x.route.Op {
+	case dialect.OpPull, dialect.OpCreate, dialect.OpCopy, dialect.OpDelete:
+		if x.model != "" {
+			x.s.opts.Cache.Clear(x.model)
+		}
+	}
+}

@@ -1,0 +1,193 @@
+package proxy
+
+import (
+	"cmp"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/vega-proxy/vega-proxy/internal/batchlog"
+	"github.com/vega-proxy/vega-proxy/internal/dialect"
+	"github.com/vega-proxy/vega-proxy/internal/upstream"
+)
+
+// Journal keeps what exchanges meant. Append neither fails nor waits for a
+// database, and keeps none of the record's bytes after it returns.
+type Journal interface {
+	Append(*batchlog.Record)
+}
+
+// keeping is what an exchange keeps for the journal.
+type keeping struct {
+	on     bool
+	id     uuid.UUID
+	chunks [][]byte // the answer so far
+	size   int64
+	cut    bool // not all of it is in chunks
+
+	written bool // the record is in the journal
+}
+
+const (
+	firstKept = 2 << 10 // holds any usual whole answer
+	mostKept  = 64 << 10
+)
+
+// journalled tells whether the exchange's endpoint is one that is recorded.
+func (x *exchange) journalled() bool {
+	switch {
+	case x.s.opts.Journal == nil:
+		return false
+	case x.route.Kind == dialect.KindEmbed:
+		return x.s.opts.JournalEmbeddings
+	}
+	return x.route.Kind == dialect.KindGenerate
+}
+
+// keep copies bytes of the answer, up to the configured limit.
+func (x *exchange) keep(p []byte) {
+	k := &x.keeping
+	if !k.on || k.written {
+		return
+	}
+	if room := x.s.opts.MaxRecordBytes - k.size; int64(len(p)) > room {
+		p, k.cut = p[:max(room, 0)], true
+	}
+	k.size += int64(len(p))
+	if n := len(k.chunks); n > 0 {
+		last := k.chunks[n-1]
+		fits := min(len(p), cap(last)-len(last))
+		k.chunks[n-1] = append(last, p[:fits]...)
+		p = p[fits:]
+	}
+	if len(p) == 0 {
+		return
+	}
+	size := firstKept
+	if n := len(k.chunks); n > 0 {
+		size = min(2*cap(k.chunks[n-1]), mostKept)
+	}
+	k.chunks = append(k.chunks, append(make([]byte, 0, max(size, len(p))), p...))
+}
+
+// record puts the exchange into the journal, before the client can know that its
+// answer has ended: what was served is then not lost, whatever happens next.
+func (x *exchange) record() {
+	k := &x.keeping
+	if !k.on || k.written {
+		return
+	}
+	k.written = true
+	if x.tally.metered {
+		x.tally.summary = x.meter.Summary()
+	}
+	r := x.newRecord(time.Now())
+	if r.Outcome != batchlog.Rejected {
+		r.RequestBody, r.Answer = x.plain, k.chunks
+	}
+	r.SessionID = dialect.SessionID(x.r.Header, x.s.opts.SessionHeaders, x.plain)
+	x.s.opts.Journal.Append(r)
+	k.chunks = nil
+}
+
+// amend corrects a record that said more than came true.
+func (x *exchange) amend(now time.Time) {
+	k := &x.keeping
+	if !k.on {
+		return
+	}
+	if !k.written {
+		x.record()
+		return
+	}
+	if x.report.ended == byUpstream && x.tally.dropped == 0 {
+		return
+	}
+	r := x.newRecord(now)
+	r.Revision = 1
+	x.s.opts.Journal.Append(r)
+}
+
+func (x *exchange) newRecord(now time.Time) *batchlog.Record {
+	r, t := &x.report, &x.tally
+	rec := &batchlog.Record{
+		ID:          x.keeping.id,
+		RequestID:   x.id,
+		StartedAt:   r.start,
+		Route:       x.route,
+		Endpoint:    x.r.URL.EscapedPath(),
+		Model:       x.model,
+		Framing:     t.framing,
+		Duration:    now.Sub(r.start),
+		CacheStatus: x.cacheStatus(),
+		HTTPStatus:  r.status,
+		Outcome:     x.outcome(),
+		EndedBy:     string(cmp.Or(r.ended, byUpstream)),
+		Streamed:    t.framing == dialect.FramingSSE || t.framing == dialect.FramingNDJSON,
+		Incomplete:  x.keeping.cut,
+		Dropped:     int(t.dropped),
+		BytesIn:     x.bytesIn(),
+		BytesOut:    r.bytesOut,
+		Tenant:      x.tenant,
+	}
+	if rec.BytesOut == 0 && x.relaying != nil { // in the middle: all that was read is on its way
+		rec.BytesOut = x.relaying.BytesIn
+	}
+	rec.Upstream = x.servedBy()
+	if x.answer != nil {
+		rec.Attempts = x.answer.Attempts
+	}
+	if !t.first.IsZero() && rec.Streamed {
+		rec.TTFT = t.first.Sub(r.received)
+	}
+	switch {
+	case t.summary.HasError:
+		rec.Error = t.summary.Error
+	case r.err != nil:
+		rec.Error = r.err.Error()
+	}
+	rec.Truncated = rec.Outcome == batchlog.Truncated
+	return rec
+}
+
+// outcome is the exchange's end in the journal's words.
+func (x *exchange) outcome() batchlog.Outcome {
+	r, t := &x.report, &x.tally
+	switch r.ended {
+	case byClient, byStall:
+		return batchlog.ClientGone
+	case byAdmin:
+		return batchlog.Cancelled
+	case byShutdown:
+		return batchlog.ShuttingDown
+	case byTimeout:
+		return batchlog.Timeout
+	case byError:
+		return batchlog.UpstreamError
+	case byProxy:
+		return batchlog.Rejected
+	}
+	switch {
+	case r.status >= http.StatusBadRequest, t.summary.HasError:
+		return batchlog.UpstreamError
+	case t.metered && !t.summary.Complete && !t.unread():
+		return batchlog.Truncated
+	}
+	return batchlog.OK
+}
+
+// unread tells that the answer could not be read for its meaning.
+func (t *tally) unread() bool {
+	return t.oversize || t.framing == dialect.FramingJSON && !t.whole
+}
+
+// tenantOf is what the caller is known by: its credential, or nothing.
+func tenantOf(h http.Header) string {
+	for _, name := range upstream.Credentials() {
+		if v := h.Get(name); v != "" {
+			return v
+		}
+	}
+	return ""
+}
