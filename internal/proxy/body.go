@@ -148,8 +148,21 @@ type timedBody struct {
 	n atomic.Int64 // bytes that have come
 }
 
-func (b *timedBody) Read(p []byte) (n int, err error) {
-	defer func() { b.n.Add(int64(n)) }()
+func (b *timedBody) Read(p []byte) (int, error) {
+	start, idle := time.Now(), b.x.s.cfg.Limits.IdleTimeout
+	n, err := b.read(p)
+	b.n.Add(int64(n))
+	switch {
+	case err == nil, err == io.EOF, b != b.x.stream:
+	case errors.Is(err, os.ErrDeadlineExceeded) && (idle <= 0 || time.Since(start) < idle):
+		// stopStream did it: nobody reads the rest.
+	default:
+		b.x.bodyBroke(err)
+	}
+	return n, err
+}
+
+func (b *timedBody) read(p []byte) (n int, err error) {
 	idle := b.x.s.cfg.Limits.IdleTimeout
 	if idle <= 0 {
 		return b.r.Read(p)

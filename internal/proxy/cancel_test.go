@@ -189,12 +189,12 @@ func heapInUse() uint64 {
 func TestSlowClientIsNotCut(t *testing.T) {
 	b := newBackend(t)
 	r := start(t, func(cfg *config.Config) {
-		cfg.Upstreams[0].Stream.WriteStallTimeout = 20 * short
+		cfg.Upstreams[0].Stream.WriteStallTimeout = 30 * short
 		cfg.Upstreams[0].Stream.BufferBytes = 64 << 10
 	}, b)
 	c, p, body := streaming(t, r, b, okSSE)
 	ev := "data: " + strings.Repeat("x", 8<<10) + "\n\n"
-	n := (12 << 20) / len(ev)
+	n := (18 << 20) / len(ev) // takes longer than the limit
 	sent := make(chan error, 1)
 	go func() {
 		var err error

@@ -60,17 +60,50 @@ func (c *clientConn) write(p []byte) (int, error) {
 		c.armWrite()
 		n, err := c.Conn.Write(p[written:])
 		written += n
-		switch {
-		case err == nil || c.foreign || !errors.Is(err, os.ErrDeadlineExceeded):
+		if again, err := c.patience(n, err); !again {
 			return written, err
-		case c.dying.Load():
-			return written, err
-		case n == 0:
-			c.stalled.Store(true)
-			return written, errStalled
 		}
-		c.writeBy = time.Time{} // it took something: slow, not dead
 	}
+}
+
+// WriteBuffers writes several pieces as one, with the patience of Write.
+func (c *clientConn) WriteBuffers(v *net.Buffers) (written int64, err error) {
+	c.held.mu.Lock()
+	defer c.held.mu.Unlock()
+	if c.held.on {
+		for _, p := range *v {
+			n, err := c.tryWrite(p)
+			written += int64(n)
+			if err != nil {
+				return written, err
+			}
+		}
+		return written, nil
+	}
+	if err := c.push(); err != nil {
+		return 0, err
+	}
+	for {
+		c.armWrite()
+		n, err := v.WriteTo(c.Conn) // takes from v what it has written
+		written += n
+		if again, err := c.patience(int(n), err); !again {
+			return written, err
+		}
+	}
+}
+
+// patience decides after a write of n bytes whether what is left is tried again.
+func (c *clientConn) patience(n int, err error) (again bool, final error) {
+	switch {
+	case err == nil || c.foreign || !errors.Is(err, os.ErrDeadlineExceeded), c.dying.Load():
+		return false, err
+	case n == 0:
+		c.stalled.Store(true)
+		return false, errStalled
+	}
+	c.writeBy = time.Time{} // it took something: slow, not dead
+	return true, nil
 }
 
 func (c *clientConn) armWrite() {

@@ -118,7 +118,7 @@ func TestDrainCutsWhatFinishesAlone(t *testing.T) {
 func TestDrainDelay(t *testing.T) {
 	b := newBackend(t)
 	b.always(okJSON)
-	r := start(t, func(cfg *config.Config) { cfg.Shutdown.DrainDelay = 4 * short }, b)
+	r := start(t, func(cfg *config.Config) { cfg.Shutdown.DrainDelay = 10 * short }, b)
 	began := time.Now()
 	r.stop()
 	served := 0
@@ -137,7 +137,7 @@ func TestDrainDelay(t *testing.T) {
 		}
 		c.Close()
 	}
-	if after := time.Since(began); after < 4*short {
+	if after := time.Since(began); after < 10*short {
 		t.Errorf("the listener was closed after %v", after)
 	}
 	if served == 0 {

@@ -38,13 +38,14 @@ type exchange struct {
 	route  dialect.Route
 	parsed bool // generate or embed: the kinds whose bodies are read
 
-	buffer *bytes.Buffer // lent for body
-	body   []byte        // the request's body, or its beginning beside stream
-	stream *timedBody    // what is passed on as it comes
-	plain  []byte        // the body without its content encoding; nil if it was not read
-	model  string
-	tenant string // what the caller is known by
-	asked  dialect.Request
+	buffer  *bytes.Buffer         // lent for body
+	body    []byte                // the request's body, or its beginning beside stream
+	stream  *timedBody            // what is passed on as it comes
+	bodyErr atomic.Pointer[error] // why stream broke off
+	plain   []byte                // the body without its content encoding; nil if it was not read
+	model   string
+	tenant  string // what the caller is known by
+	asked   dialect.Request
 
 	ctx    context.Context
 	cancel context.CancelCauseFunc // nil where nothing but the client can end it
@@ -298,6 +299,13 @@ func (x *exchange) stopStream() {
 	// A connection without deadlines cannot be stopped; its read then ends with
 	// the client.
 	_ = http.NewResponseController(x.w).SetReadDeadline(time.Now())
+}
+
+// bodyBroke ends the exchange with a body, passed on as it comes, that does not
+// come to its end: the client's doing, whatever the upstream makes of it.
+func (x *exchange) bodyBroke(err error) {
+	x.bodyErr.CompareAndSwap(nil, &err)
+	x.cancel(err)
 }
 
 // informational passes an interim answer on.

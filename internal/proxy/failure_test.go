@@ -96,7 +96,10 @@ func TestSilentStream(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := newBackend(t)
 			r := start(t, func(cfg *config.Config) {
-				cfg.Upstreams[0].FirstByteTimeout, cfg.Upstreams[0].IdleTimeout = short, short
+				cfg.Upstreams[0].IdleTimeout = short
+				if sent == "" {
+					cfg.Upstreams[0].FirstByteTimeout = short
+				}
 			}, b)
 			_, p, body := streaming(t, r, b, okSSE)
 			if sent != "" {

@@ -116,9 +116,9 @@ func verdict(stream []byte) (taken int, ambiguous, unclear bool) {
 // oddLength tells of a Content-Length that is folded or very long.
 func oddLength(head []byte) bool {
 	lower := strings.ToLower(string(head))
-	for _, line := range strings.Split(lower, "\n") {
-		if strings.HasPrefix(line, "content-length:") {
-			value := strings.TrimSpace(strings.TrimPrefix(line, "content-length:"))
+	for line := range strings.SplitSeq(lower, "\n") {
+		if after, ok := strings.CutPrefix(line, "content-length:"); ok {
+			value := strings.TrimSpace(after)
 			if len(line) > 60 || value == "" || strings.Trim(value, "0123456789") != "" {
 				return true
 			}

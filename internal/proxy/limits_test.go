@@ -31,14 +31,13 @@ func TestHeaderTooLarge(t *testing.T) {
 func TestConnectionTimeouts(t *testing.T) {
 	b := newBackend(t)
 	b.always(okJSON)
-	r := start(t, func(cfg *config.Config) {
-		cfg.Limits.ReadHeaderTimeout, cfg.Limits.IdleTimeout = short, short
-	}, b)
+	r := start(t, func(cfg *config.Config) { cfg.Limits.ReadHeaderTimeout = short }, b)
 	c := dial(t, r.addr)
 	c.send("GET / HTTP/1.1\r\nHost: loc")
 	if rest, err := c.br.ReadString(0); isTimeout(err) || strings.Contains(rest, "200 OK") {
 		t.Errorf("half a head: got %q, %v", rest, err)
 	}
+	r = start(t, func(cfg *config.Config) { cfg.Limits.IdleTimeout = short }, b)
 	c = dial(t, r.addr)
 	c.send(get("/v1/models"))
 	c.answer()
@@ -59,9 +58,30 @@ func TestBodyStopsComing(t *testing.T) {
 	p := b.accept()
 	p.head()
 	p.gone()
-	if a := c.answer(); a.status < 400 || a.header.Get("X-Vega-Error") == "" {
+	if a := c.answer(); a.status != http.StatusRequestTimeout || a.header.Get("X-Vega-Error") != "request_timeout" {
 		t.Errorf("a blob: %d %q", a.status, a.header.Get("X-Vega-Error"))
 	}
+	r.ended()
+	r.ended()
+	if m := r.breaker(0).Metrics; m.FailedRequests != 0 {
+		t.Errorf("the breaker counted %+v", m)
+	}
+}
+
+// Nor does one whose framing is broken.
+func TestBodyIsBroken(t *testing.T) {
+	b := newBackend(t)
+	r := start(t, nil, b)
+	c := dial(t, r.addr)
+	c.send("POST /api/blobs/sha256:1 HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked("abc") + "zz\r\n")
+	p := b.accept()
+	p.head()
+	p.gone()
+	if a := c.answer(); a.status != http.StatusBadRequest || a.header.Get("X-Vega-Error") != "request_broke" {
+		t.Errorf("%d %q", a.status, a.header.Get("X-Vega-Error"))
+	}
+	c.closed()
+	r.ended()
 	if m := r.breaker(0).Metrics; m.FailedRequests != 0 {
 		t.Errorf("the breaker counted %+v", m)
 	}

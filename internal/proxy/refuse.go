@@ -27,6 +27,9 @@ func (x *exchange) explain(err error) *refusal {
 	case errors.Is(err, errCancelled):
 		return &refusal{code: cancelled, message: "the administrator cancelled this request"}
 	}
+	if broke := x.bodyErr.Load(); broke != nil {
+		return x.bodyFailed(*broke)
+	}
 	return &refusal{code: clientGone, close: true, message: "the client went away"}
 }
 

@@ -155,14 +155,14 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	case <-ctx.Done():
 	}
 	if d := s.opts.DrainDelay; d > 0 {
-		s.opts.Log.Info("draining: still serving", "for", d)
+		s.opts.Log.Info("draining: still serving", "for", d.String())
 		time.Sleep(d) // a second signal ends the process
 	}
 	n := s.drain()
 	if err := outer.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 		s.opts.Log.Warn("close the listener", "error", err)
 	}
-	s.opts.Log.Info("draining: listener closed", "in_flight", n, "timeout", s.opts.DrainTimeout)
+	s.opts.Log.Info("draining: listener closed", "in_flight", n, "timeout", s.opts.DrainTimeout.String())
 	if !s.waitIdle(s.opts.DrainTimeout) {
 		s.opts.Log.Warn("drain timeout: cutting what is still in flight")
 		cut(errDraining)
@@ -170,6 +170,11 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 			s.opts.Log.Error("some exchanges did not end when they were cut")
 		}
 	}
+	// Handlers have returned before their last bytes are written.
+	last, stop := context.WithTimeout(context.Background(), finalStop)
+	defer stop()
+	plain.Settle(last)
+	_ = srv.Shutdown(last) // what it does not reach in time is closed now
 	return errors.Join(plain.Close(), closeServer(srv))
 }
 

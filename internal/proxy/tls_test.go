@@ -245,3 +245,24 @@ func TestHTTP2ClientGone(t *testing.T) {
 		}
 	})
 }
+
+// A client that opens no window for a stream takes nothing of it.
+func TestHTTP2StalledClientIsCut(t *testing.T) {
+	eachHTTP2(t, func(cfg *config.Config) { cfg.Upstreams[0].Stream.WriteStallTimeout = 2 * short }, func(t *testing.T, o overHTTP2) {
+		p, _, answers := o.post(t, t.Context(), "/v1/chat/completions", "{}")
+		p.say(okSSE + chunked("data: 1\n\n"))
+		a := <-answers
+		defer a.Body.Close()
+		ev := chunked("data: " + strings.Repeat("x", 32<<10) + "\n\n")
+		p.SetDeadline(time.Now().Add(patience / 4))
+		for err := error(nil); err == nil; {
+			_, err = io.WriteString(p.Conn, ev)
+			if isTimeout(err) {
+				t.Fatal("the upstream is still held")
+			}
+		}
+		if line := o.r.ended(); line["ended_by"] != "stall" {
+			t.Errorf("ended by %v", line["ended_by"])
+		}
+	})
+}

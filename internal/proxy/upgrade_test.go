@@ -98,7 +98,7 @@ func TestUpgradeEnds(t *testing.T) {
 		})
 	}
 	b := newBackend(t)
-	r := start(t, func(cfg *config.Config) { cfg.Upstreams[0].IdleTimeout = short }, b)
+	r := start(t, func(cfg *config.Config) { cfg.Upstreams[0].IdleTimeout = 4 * short }, b)
 	c, p := upgraded(t, r, b)
 	c.send("a")
 	expect(t, p.br, "a")

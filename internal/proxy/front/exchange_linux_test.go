@@ -1,12 +1,14 @@
 package front_test
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vega-proxy/vega-proxy/internal/proxy/front"
 )
@@ -160,6 +162,21 @@ func TestOddLength(t *testing.T) {
 	})
 	if got := talk(t, r.addr, get); got != "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello" {
 		t.Errorf("answer: %q", got)
+	}
+}
+
+func TestDate(t *testing.T) {
+	r := start(t, func(http.ResponseWriter, *http.Request) {})
+	for range 2 { // made, and kept
+		before := time.Now().Truncate(time.Second)
+		resp, err := http.ReadResponse(bufio.NewReader(strings.NewReader(talk(t, r.addr, get))), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at, err := http.ParseTime(resp.Header.Get("Date"))
+		if err != nil || at.Before(before) || at.After(time.Now()) {
+			t.Errorf("Date: %v, %v", resp.Header["Date"], err)
+		}
 	}
 }
 

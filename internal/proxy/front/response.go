@@ -40,7 +40,7 @@ type response struct {
 	body int    // where in buf the body begins, while undecided
 	err  error  // of a write; it is final
 
-	vector [4][]byte // for large writes
+	vector [3][]byte // for large writes
 }
 
 var errOver = errors.New("the handler has returned")

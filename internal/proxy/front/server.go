@@ -200,6 +200,33 @@ func (s *Server) endAll() {
 	}
 }
 
+// Settle waits until no request is being answered, or ctx ends. Handlers return
+// before the last bytes of their answers are written, which Close would cut.
+func (s *Server) Settle(ctx context.Context) {
+	for wait := time.Millisecond; s.answering(); wait = min(2*wait, 100*time.Millisecond) {
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// answering tells whether a request has begun and its answer is not written.
+func (s *Server) answering() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		c.mu.Lock()
+		busy := c.ctx != nil
+		c.mu.Unlock()
+		if busy {
+			return true
+		}
+	}
+	return false
+}
+
 // Close closes the listeners and all connections that were not handed over,
 // ends the contexts of their requests, and waits until no handler is left. The
 // fallback listener is closed too.

@@ -1,13 +1,16 @@
 package front_test
 
 import (
+	"context"
 	"io"
 	"net"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/vega-proxy/vega-proxy/internal/proxy/front"
 )
@@ -119,5 +122,63 @@ func TestWrites(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// heldConn holds its writes back until they are let go.
+type heldConn struct {
+	*net.TCPConn
+	entered, letGo chan struct{}
+	written        *atomic.Bool
+}
+
+func (c *heldConn) Write(p []byte) (int, error) {
+	close(c.entered)
+	<-c.letGo
+	n, err := c.TCPConn.Write(p)
+	c.written.Store(true)
+	return n, err
+}
+
+type heldListener struct {
+	net.Listener
+	conn heldConn
+}
+
+func (l *heldListener) Accept() (net.Conn, error) {
+	nc, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	c := l.conn
+	c.TCPConn = nc.(*net.TCPConn)
+	return &c, nil
+}
+
+// TestSettle waits for the bytes that go out after the handler's return.
+func TestSettle(t *testing.T) {
+	conn := heldConn{entered: make(chan struct{}), letGo: make(chan struct{}), written: new(atomic.Bool)}
+	r := startOn(t, &heldListener{Listener: listen(t), conn: conn}, front.Config{
+		Log: quiet, Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}),
+	})
+	r.server.Settle(t.Context()) // there is nothing to wait for
+	nc := dial(t, r.addr)
+	io.WriteString(nc, get)
+	within(t, "the answer", conn.entered)
+	ended, end := context.WithCancel(t.Context())
+	end()
+	r.server.Settle(ended) // does not wait for ever
+	if conn.written.Load() {
+		t.Fatal("the answer was not held back")
+	}
+	settled := make(chan bool, 1)
+	go func() {
+		r.server.Settle(t.Context())
+		settled <- conn.written.Load()
+	}()
+	time.Sleep(10 * time.Millisecond) // for a Settle that does not wait
+	close(conn.letGo)
+	if !<-settled {
+		t.Error("Settle did not wait for the answer")
 	}
 }
