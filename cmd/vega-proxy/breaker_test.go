@@ -29,7 +29,7 @@ func steerFault(t *testing.T, c *http.Client, backend, query string) {
 func TestOpenTimeGrows(t *testing.T) {
 	t.Parallel()
 	_, backend := simulate(t, simllm.Config{Tokens: 3})
-	p := serve(t, upstreamAt(backend)+"breaker: {fail_threshold: 1, base_timeout: 150ms, max_timeout: 1200ms, half_open_test_count: 1}\n")
+	p := serve(t, upstreamAt(backend)+"cache: {policy: 'off'}\nbreaker: {fail_threshold: 1, base_timeout: 150ms, max_timeout: 1200ms, half_open_test_count: 1}\n")
 	c := newClient(t)
 	steerFault(t, c, backend, "fail=503&path=/v1")
 
@@ -78,7 +78,7 @@ func TestOutageReachesTheBackendAsProbesOnly(t *testing.T) {
 		requests = 1_000
 	}
 	sim, backend := simulate(t, simllm.Config{Tokens: 3})
-	p := serve(t, upstreamAt(backend)+"breaker: {base_timeout: 50ms, max_timeout: 400ms, half_open_test_count: 1}\n")
+	p := serve(t, upstreamAt(backend)+"cache: {policy: 'off'}\nbreaker: {base_timeout: 50ms, max_timeout: 400ms, half_open_test_count: 1}\n")
 	c := newClient(t)
 	setLevel(t, p, c, "error")
 	if err := sim.SetFault("fail=500&path=/v1"); err != nil {
@@ -166,6 +166,7 @@ func TestFailoverUnderLoad(t *testing.T) {
 upstreams:
   - {name: first, url: "http://`+first.addr+`"}
   - {name: second, url: "http://`+second.addr+`"}
+cache: {policy: "off"}
 breaker: {fail_threshold: 3, base_timeout: 100ms, max_timeout: 200ms, half_open_test_count: 1}
 `)
 	c := newClient(t)

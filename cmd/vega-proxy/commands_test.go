@@ -43,6 +43,7 @@ func TestCommands(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			stdout, stderr, code := execute(t, tt.env, tt.args...)
 			if code != tt.code || !containsAll(stdout, tt.stdout) || !containsAll(stderr, tt.stderr) {
 				t.Errorf("code %d, want %d\nstdout: %s\nwant %q\nstderr: %s\nwant %q", code, tt.code, stdout, tt.stdout, stderr, tt.stderr)
@@ -55,26 +56,25 @@ func TestCommands(t *testing.T) {
 // at the start, and refused where somebody sets it.
 func TestUnbuilt(t *testing.T) {
 	examples := map[string]string{
-		"cache":     "cache: {maxsize: 5}",
-		"batchlog":  "batchlog: {batch_size: 7}",
+		"cache.l2":  "cache: {l2: {url: 'redis://127.0.0.1:6379'}}",
 		"monitor":   "monitor: {slow_threshold_ms: 7}",
 		"telemetry": "telemetry: {otlp_endpoint: 'http://127.0.0.1:4318'}",
 	}
-	config := ""
+	var config strings.Builder
 	var refusals, parts []string
 	for _, u := range unbuilt {
 		example, ok := examples[u.Section]
 		if !ok {
 			t.Fatalf("no example sets something in %s: add one", u.Section)
 		}
-		config += example + "\n"
+		config.WriteString(example + "\n")
 		refusals = append(refusals, "this build has no "+u.Part+" yet; remove the setting")
 		parts = append(parts, u.Part)
 	}
 	if len(unbuilt) == 0 {
 		return // all is built
 	}
-	_, stderr, code := execute(t, nil, "serve", "--config", writeFile(t, "unbuilt.yaml", config))
+	_, stderr, code := execute(t, nil, "serve", "--config", writeFile(t, "unbuilt.yaml", config.String()))
 	if code != exConfig || !containsAll(stderr, refusals) {
 		t.Errorf("code %d, want %d and %q in\n%s", code, exConfig, refusals, stderr)
 	}
@@ -86,6 +86,7 @@ func TestUnbuilt(t *testing.T) {
 }
 
 func TestHealthcheck(t *testing.T) {
+	t.Parallel()
 	backend, _ := holding(t)
 	check := func(code int, want string, args ...string) {
 		t.Helper()

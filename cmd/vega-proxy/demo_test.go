@@ -1,9 +1,9 @@
 package main
 
 import (
+	"io/fs"
 	"net"
 	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -25,6 +25,7 @@ func demo(t *testing.T, args ...string) *process {
 }
 
 func TestDemoInvites(t *testing.T) {
+	t.Parallel()
 	p := demo(t)
 	said := p.out.String()
 	for _, part := range []string{p.proxy, p.admin, "admin key  data/admin-key"} {
@@ -117,18 +118,22 @@ func TestServeUpstreamFlag(t *testing.T) {
 func TestDataDirIsPrivate(t *testing.T) {
 	backend, _ := holding(t)
 	p := serve(t, upstreamAt(backend))
-	info, err := os.Stat(p.dataDir)
-	if err != nil || info.Mode().Perm() != 0o700 {
-		t.Fatalf("data_dir: %v, %v", info, err)
-	}
-	files, err := os.ReadDir(p.dataDir)
-	if err != nil || len(files) == 0 {
-		t.Fatalf("data_dir holds %v, %v", files, err)
-	}
-	for _, f := range files {
-		if info, err := f.Info(); err != nil || info.Mode().Perm() != 0o600 {
-			t.Errorf("%s: %v, %v", f.Name(), info.Mode(), err)
+	err := filepath.WalkDir(p.dataDir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
 		}
+		want := fs.FileMode(0o600)
+		if d.IsDir() {
+			want = 0o700
+		}
+		info, err := d.Info()
+		if err == nil && info.Mode().Perm() != want {
+			t.Errorf("%s has mode %v, want %v", path, info.Mode().Perm(), want)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
 	}
 
 	_, stderr, code := execute(t, nil, "serve", "--data-dir", p.dataDir, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0")
@@ -160,21 +165,31 @@ func TestPortTaken(t *testing.T) {
 	}
 }
 
-// TestKillAndRestart takes the power of the last word from the process.
+// TestKillAndRestart takes the power of the last word from the process: what was
+// answered is in the conversation log all the same, once.
 func TestKillAndRestart(t *testing.T) {
 	backend, _ := holding(t)
 	c := newClient(t)
 	dir := filepath.Join(t.TempDir(), "data")
 	p := serveIn(t, dir, nil, upstreamAt(backend))
 	openStream(t, c, p.proxy)
+	do(t, c, http.MethodPost, p.proxy+chatPath, chat, "X-Request-Id", "answered-before").want(t, http.StatusOK, "")
 	key := p.key()
 	p.signal(syscall.SIGKILL)
 	p.end()
 
-	again := serveIn(t, dir, nil, upstreamAt(backend))
+	again := serveIn(t, dir, nil, upstreamAt(backend)+"batchlog: {flush_interval: 100ms}\n")
 	if again.key() != key {
 		t.Error("the admin key has changed")
 	}
-	do(t, c, http.MethodPost, again.proxy+chatPath, chat).want(t, http.StatusOK, "")
+	do(t, c, http.MethodPost, again.proxy+chatPath, chat, "X-Request-Id", "answered-after").want(t, http.StatusOK, "")
 	again.breaker(c, "default", "status")
+	var body string
+	until(t, "both conversations are there", func() bool {
+		body = do(t, c, http.MethodGet, again.admin+"/admin/conversations", "", "X-API-Key", key).body
+		return strings.Contains(body, "answered-before") && strings.Contains(body, "answered-after")
+	})
+	if n := strings.Count(body, "answered-before"); n != 1 {
+		t.Errorf("the conversation is there %d times:\n%s", n, body)
+	}
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/google/uuid"
@@ -31,16 +30,6 @@ func main() {
 		os.Exit(e.code)
 	}
 	os.Exit(1)
-}
-
-// spendMemory lets the garbage of a few more requests lie before it is
-// collected: the live heap of a proxy is so small that the default would collect
-// it hundreds of times a second under load. Who sets GOGC or GOMEMLIMIT knows
-// better.
-func spendMemory() {
-	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetGCPercent(400)
-	}
 }
 
 const (

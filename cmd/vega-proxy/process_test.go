@@ -87,6 +87,7 @@ type process struct {
 }
 
 // environ is the tests' own environment without settings, and with what is given.
+// Under the race detector a process would else sleep a second before it ends.
 func environ(more ...string) []string {
 	var env []string
 	for _, v := range os.Environ() {
@@ -94,7 +95,7 @@ func environ(more ...string) []string {
 			env = append(env, v)
 		}
 	}
-	return append(env, append([]string{"GORACE=halt_on_error=1"}, more...)...)
+	return append(env, append([]string{"GORACE=halt_on_error=1 atexit_sleep_ms=0"}, more...)...)
 }
 
 // begin starts the program with the arguments as they are.

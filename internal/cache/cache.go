@@ -34,7 +34,8 @@ type Cache struct {
 
 	mu      sync.Mutex // guards flights, all that is in them, and notes
 	flights map[slot]*flight
-	led     map[*flight]struct{} // all that are on their way, joined by a slot or not
+	led     map[*flight]struct{} // all that are on their way, open to others or not
+	begun   uint64               // flights so far
 	notes   notes
 
 	hits, misses, coalesced, stale atomic.Uint64
@@ -120,6 +121,8 @@ func (c *Cache) begin(ctx context.Context, q Query, attempt int) Turn {
 	}
 	c.misses.Add(1)
 	fl := newFlight(ctx, c, q, attempt)
+	c.begun++
+	fl.begun = c.begun
 	if c.cfg.Coalesce && attempt < alone {
 		c.flights[sl] = fl
 	}

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"maps"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -31,9 +32,10 @@ type Entry struct {
 
 	Stored, Expires time.Time
 
-	key  Key
-	size int64       // what it counts for, in bytes
-	gone atomic.Bool // no longer counted
+	key   Key
+	begun uint64      // when its question was asked, in the order of all
+	size  int64       // what it counts for, in bytes
+	gone  atomic.Bool // no longer counted
 }
 
 // Age is the answer's age in whole seconds, as the header of this name has it.
@@ -41,7 +43,7 @@ func (e *Entry) Age() int64 { return int64(time.Since(e.Stored) / time.Second) }
 
 // overhead is what an entry takes beside its body and header, in bytes: the
 // entry itself, its place in the maps, and the allocator's rounding.
-const overhead = 512
+const overhead = 640
 
 // weigh sets what the entry counts for.
 func (e *Entry) weigh() {
@@ -72,14 +74,12 @@ type Conversion struct {
 // as is the entry in another form, as old as it is.
 func (e *Entry) as(form Form, c *Conversion) *Entry {
 	header := make(http.Header, len(e.Header)+1)
-	for name, values := range e.Header {
-		header[name] = values
-	}
+	maps.Copy(header, e.Header)
 	header["Content-Type"] = []string{c.ContentType}
 	other := &Entry{
 		Form: form, Status: e.Status, Header: header, Body: c.Body, Events: c.Events,
 		Model: e.Model, Upstream: e.Upstream, Note: e.Note,
-		Stored: e.Stored, Expires: e.Expires, key: e.key,
+		Stored: e.Stored, Expires: e.Expires, key: e.key, begun: e.begun,
 	}
 	other.weigh()
 	return other

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -33,6 +34,7 @@ type flight struct {
 	c       *Cache
 	query   Query
 	attempt int
+	begun   uint64 // in the order of beginnings
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
 
@@ -226,16 +228,21 @@ func (l *Lead) End(o Outcome) (unkept Reason) {
 	e, unkept := c.entryOf(fl, &o)
 	var moved []*Entry
 	c.mu.Lock()
-	if unkept == "" && fl.cleared {
-		unkept = Cleared
-	}
 	sl := slot{fl.query.Key, fl.query.Form}
+	if unkept == "" {
+		if old := c.store.get(sl); fl.cleared {
+			unkept = Cleared
+		} else if old != nil && old.begun > fl.begun {
+			unkept = overtaken
+		}
+	}
 	switch unkept {
 	case "":
 		c.store.mu.Lock()
 		moved = c.store.put(e)
 		c.store.mu.Unlock()
 		c.notes.drop(sl)
+	case badStatus: // counted at the start
 	case TooLarge, Cleared:
 		c.notes.put(sl, unkept)
 		fallthrough
@@ -278,7 +285,7 @@ func (c *Cache) entryOf(fl *flight, o *Outcome) (*Entry, Reason) {
 	e := &Entry{
 		Form: fl.query.Form, Status: fl.answer.Status, Header: fl.answer.Header, Body: body, Events: o.Events,
 		Model: fl.query.Model, Upstream: fl.answer.Upstream, Note: o.Note,
-		Stored: now, Expires: now.Add(ttl), key: fl.query.Key,
+		Stored: now, Expires: now.Add(ttl), key: fl.query.Key, begun: fl.begun,
 	}
 	if e.weigh(); e.size > c.store.limit {
 		return nil, TooLarge
@@ -296,9 +303,10 @@ func (l *Lead) Close() {
 	}
 	delete(c.led, fl)
 	c.unlist(fl)
+	err := fl.err
 	c.mu.Unlock()
-	if fl.rec != nil {
-		fl.rec.Seal(errUnended, true) // the first one counts
+	if fl.rec != nil { // and not sealed, if End was not called
+		fl.rec.Seal(cmp.Or(err, errUnended), true)
 	}
 	fl.cancel(nil)
 }

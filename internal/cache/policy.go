@@ -37,6 +37,7 @@ const (
 	finish     Reason = "finish" // ended by a filter, or not meant as final
 	private    Reason = "private"
 	remote     Reason = "remote"
+	overtaken  Reason = "overtaken" // a request begun later has been answered already
 )
 
 // Ask is what decides whether the cache has a part in a request.

@@ -148,7 +148,9 @@ func (s *store) put(e *Entry) (moved []*Entry) {
 	if old := s.window.put(sl, e); old != nil {
 		s.replaced(old)
 	}
-	s.reap()
+	if len(s.moving) > maxMoving/2 { // now and then, so that it costs each put little
+		s.reap()
+	}
 	for {
 		over := s.window.overflow()
 		if over == nil {

@@ -2,6 +2,8 @@ package dialect
 
 import (
 	"bytes"
+	"encoding/binary"
+	"math/bits"
 	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -215,4 +217,33 @@ func (c *canon) number() bool {
 	c.put('e')
 	c.out = strconv.AppendInt(c.out, exponent, 10)
 	return true
+}
+
+// unremarkable returns the first place at or behind i of a byte that cannot be
+// copied as it is: a quote, a backslash, a control character, or no ASCII.
+func unremarkable(b []byte, i int) int {
+	for ; i+16 <= len(b); i += 16 {
+		first := remarkable(binary.LittleEndian.Uint64(b[i:]))
+		second := remarkable(binary.LittleEndian.Uint64(b[i+8:]))
+		switch {
+		case first != 0:
+			return i + bits.TrailingZeros64(first)/8
+		case second != 0:
+			return i + 8 + bits.TrailingZeros64(second)/8
+		}
+	}
+	for i < len(b) && b[i] >= ' ' && b[i] != '"' && b[i] != '\\' && b[i] < 0x80 {
+		i++
+	}
+	return i
+}
+
+// remarkable looks at eight bytes at once. The lowest bit that it sets is in the
+// first of them that is remarkable: below it, no subtraction borrows.
+func remarkable(w uint64) uint64 {
+	const (
+		ones  = 0x0101010101010101
+		highs = 0x8080808080808080
+	)
+	return ((w - ones*' ') | ((w ^ ones*'"') - ones) | ((w ^ ones*'\\') - ones) | w) & highs
 }

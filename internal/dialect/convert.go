@@ -2,6 +2,7 @@ package dialect
 
 import (
 	"bytes"
+	"slices"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -279,10 +280,8 @@ func onlyCounts(fields []field) bool {
 func CallsTools(f Framing, body []byte) bool {
 	if f == FramingSSE {
 		data, _, _ := sseData(body)
-		for _, d := range data {
-			if callsTools(d) {
-				return true
-			}
+		if slices.ContainsFunc(data, callsTools) {
+			return true
 		}
 		// Responses and messages have events of other names.
 		return len(data) == 0 && callsTools(body)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"maps"
 	"net/http"
 	"strconv"
 	"sync"
@@ -144,10 +145,7 @@ func (x *exchange) converter() func(*cache.Entry, cache.Form) (*cache.Conversion
 	}
 	rt := x.route
 	return func(e *cache.Entry, to cache.Form) (*cache.Conversion, bool) {
-		from, into, as := stream, stream, contentType
-		if e.Form == cache.Whole {
-			from = dialect.FramingJSON
-		}
+		from, into, as := dialect.FramingOf(e.Header.Get("Content-Type")), stream, contentType
 		if to == cache.Whole {
 			into, as = dialect.FramingJSON, "application/json"
 		}
@@ -168,9 +166,7 @@ func (x *exchange) replay(e *cache.Entry, status string) (abort bool) {
 		x.tally.summary, x.tally.metered = summary, true
 	}
 	to := x.w.Header()
-	for name, values := range e.Header {
-		to[name] = values
-	}
+	maps.Copy(to, e.Header)
 	x.head(to, int64(len(e.Body)), e.Form != cache.Whole)
 	x.keeping.chunks = [][]byte{e.Body}
 	x.record() // before the client can have it all

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -315,9 +316,7 @@ func (x *exchange) informational(status int, h http.Header) {
 	}
 	stripHops(h)
 	to := x.w.Header()
-	for name, values := range h {
-		to[name] = values
-	}
+	maps.Copy(to, h)
 	x.w.WriteHeader(status)
 	clear(to)
 }

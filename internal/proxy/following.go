@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"errors"
+	"maps"
 
 	"github.com/vega-proxy/vega-proxy/internal/cache"
 	"github.com/vega-proxy/vega-proxy/internal/dialect"
@@ -19,6 +20,9 @@ func (x *exchange) follow(f *cache.Follower) (abort bool) {
 		}
 		if !errors.Is(err, cache.ErrAgain) {
 			f.Close()
+			if e := x.stale(err); e != nil {
+				return x.replay(e, cacheStale)
+			}
 			x.caching.status = cacheCoalesced
 			return x.refuse(x.explain(err))
 		}
@@ -36,9 +40,7 @@ func (x *exchange) share(answer *cache.Answer, reader *stream.Reader) (abort boo
 	t := &x.tally
 	x.report.status, x.report.served = answer.Status, answer.Upstream
 	to := x.w.Header()
-	for name, values := range answer.Header {
-		to[name] = values
-	}
+	maps.Copy(to, answer.Header)
 	t.status, t.whole = answer.Status, true
 	t.framing = dialect.FramingOf(to.Get("Content-Type"))
 	t.metered = answer.Status == 200

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"cmp"
+	"maps"
 	"net"
 	"net/http"
 	"net/textproto"
@@ -93,9 +94,7 @@ func via(major, minor int) string {
 func (x *exchange) inbound(from http.Header) {
 	stripHops(from)
 	to := x.w.Header()
-	for name, values := range from {
-		to[name] = values
-	}
+	maps.Copy(to, from)
 	if hops := from["Via"]; len(hops) > 0 {
 		to["Via"] = append(hops, ourVia[0])
 	} else {

@@ -16,7 +16,7 @@ import (
 // some, and with a last one that may lack its end.
 func randomBody(rnd *rand.Rand, f Framing, fillers bool) string {
 	var b strings.Builder
-	longest := []int{30, 300, 3000, 20_000}[rnd.IntN(4)]
+	longest := []int{30, 300, 3000, 8000}[rnd.IntN(4)]
 	for i := range 1 + rnd.IntN(150) {
 		text := fmt.Sprintf("%d %s", i, strings.Repeat("x", rnd.IntN(longest)))
 		switch {
@@ -72,6 +72,8 @@ func missing(t *testing.T, all, some []string) (n int) {
 	return n
 }
 
+const plenty = 1 << 30
+
 // run is one random stream.
 type run struct {
 	cfg     Config
@@ -112,7 +114,7 @@ func randomRun(rnd *rand.Rand, budget *Budget) run {
 	}
 	r.client = newClient(1+rnd.IntN(10_000), []float64{1e4, 1e5, 1e6, 1e12}[rnd.IntN(4)])
 	r.source = &steadySource{body: []byte(r.body), rnd: rnd, end: io.EOF, stop: make(chan struct{}),
-		pause: []time.Duration{0, time.Millisecond, 100 * time.Millisecond}[rnd.IntN(3)], piece: []int{3, 500, 100_000}[rnd.IntN(3)]}
+		pause: []time.Duration{0, time.Millisecond, 50 * time.Millisecond}[rnd.IntN(3)], piece: []int{30, 500, 100_000}[rnd.IntN(3)]}
 	switch rnd.IntN(6) {
 	case 0:
 		r.abort = time.Duration(1+rnd.IntN(2000)) * time.Millisecond
@@ -132,7 +134,9 @@ func (r *run) do(t *testing.T) {
 		gate = r.client
 	}
 	b := NewBuffer(r.cfg, r.client, gate, r.budget, w.events())
-	w.buffer = b
+	if r.budget.Max() == plenty {
+		w.buffer = b // else the others change the fill at any time
+	}
 	errAborted := errors.New("aborted")
 	if r.abort > 0 {
 		timer := time.AfterFunc(r.abort, func() {
@@ -180,8 +184,10 @@ func (r *run) do(t *testing.T) {
 	out := strings.ReplaceAll(r.client.text(), string(comment), "")
 	in := cut(r.framing, r.body)
 	if copied != nil || closed != nil {
-		if re, ok := errors.AsType[*ReadError](copied); closed == nil && (!ok || re.Err != errBroken && re.Err != errStopped) {
-			t.Errorf("ended with %v and %v", copied, closed)
+		for _, err := range []error{copied, closed} {
+			if err != nil && !errors.Is(err, errBroken) && !errors.Is(err, errStopped) && !errors.Is(err, errAborted) {
+				t.Errorf("ended with %v and %v", copied, closed)
+			}
 		}
 		// What came out is whole but for its end, unless it says otherwise.
 		some := cut(r.framing, out)
@@ -225,10 +231,10 @@ func (r *run) do(t *testing.T) {
 
 func TestRandomStreams(t *testing.T) {
 	clean, dropped := 0, 0
-	for seed := range uint64(400) {
+	for seed := range uint64(100) {
 		synctest.Test(t, func(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(seed, 1))
-			r := randomRun(rnd, NewBudget(1<<30))
+			r := randomRun(rnd, NewBudget(plenty))
 			r.do(t)
 			if r.budget.Used() != 0 || r.budget.holders.Load() != 0 {
 				t.Errorf("%d bytes and %d holders are left in the budget", r.budget.Used(), r.budget.holders.Load())
@@ -244,7 +250,7 @@ func TestRandomStreams(t *testing.T) {
 			t.Fatalf("seed %d", seed)
 		}
 	}
-	if clean < 100 || dropped < 100 {
+	if clean < 40 || dropped < 30 {
 		t.Errorf("only %d clean streams, %d that may drop", clean, dropped)
 	}
 }
@@ -252,35 +258,21 @@ func TestRandomStreams(t *testing.T) {
 // Streams that share a budget which is too small for them all hold no more than
 // it together, but for one event each, and all of them come to their end.
 func TestRandomStreamsShareABudget(t *testing.T) {
-	const streams, longest = 12, 20_100
-	for seed := range uint64(40) {
+	const streams, longest = 12, 8_100
+	for seed := range uint64(6) {
 		synctest.Test(t, func(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(seed, 2))
 			budget := NewBudget(20_000)
 			var wg sync.WaitGroup
 			for range streams {
 				r := randomRun(rand.New(rand.NewPCG(rnd.Uint64(), 3)), budget)
-				wg.Go(func() { r.do(t) })
-			}
-			done := make(chan struct{})
-			wg.Go(func() {
-				for {
-					select {
-					case <-done:
-						return
-					case <-time.After(time.Millisecond):
-						if used := budget.Used(); used > budget.Max()+streams*longest {
-							t.Errorf("%d bytes are held", used)
-						}
+				r.client.look = func() {
+					if used := budget.Used(); used > budget.Max()+streams*longest {
+						t.Errorf("%d bytes are held", used)
 					}
 				}
-			})
-			go func() {
-				for budget.holders.Load() > 0 {
-					time.Sleep(time.Second)
-				}
-			}()
-			wg.Go(func() { time.Sleep(10 * time.Minute); close(done) })
+				wg.Go(func() { r.do(t) })
+			}
 			wg.Wait()
 			if budget.Used() != 0 {
 				t.Errorf("%d bytes are left in the budget", budget.Used())

@@ -18,6 +18,7 @@ type slowClient struct {
 	inside float64 // bytes in the kernel
 	since  time.Time
 
+	look   func() // called before each write; nil is not
 	got    []byte // all that the kernel took
 	writes int
 	kept   []byte
@@ -51,6 +52,16 @@ func (c *slowClient) accept(p []byte) (int, error) {
 	return n, nil
 }
 
+// timeFor is how long the client takes to make room for some of n bytes.
+func (c *slowClient) timeFor(n int) time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.rate == 0 {
+		return 20 * time.Millisecond
+	}
+	return time.Duration(float64(min(n, 1+c.window/4))/c.rate*float64(time.Second)) + time.Microsecond
+}
+
 func (c *slowClient) setRate(rate float64) {
 	_, _ = c.accept(nil)
 	c.mu.Lock()
@@ -60,6 +71,9 @@ func (c *slowClient) setRate(rate float64) {
 
 func (c *slowClient) Write(p []byte) (int, error) {
 	c.writes++
+	if c.look != nil {
+		c.look()
+	}
 	if c.hold {
 		if len(c.kept) > 0 {
 			c.kept = append(c.kept, p...)
@@ -86,7 +100,7 @@ func (c *slowClient) block(p []byte) (int, error) {
 		select {
 		case <-c.hurry:
 			return written, errHurried
-		case <-time.After(time.Millisecond):
+		case <-time.After(c.timeFor(len(p) - written)):
 		}
 	}
 }
@@ -164,15 +178,16 @@ func settings() Config {
 	return Config{BufferSize: 10, BufferBytes: 1 << 20, WarningThreshold: 0.7, ThrottleThreshold: 0.9, MaxEventBytes: 1 << 20}
 }
 
-// newWatched makes a buffer before a client, with a budget of its own.
+// newWatched makes a buffer before a client. Without a budget it gets one of its
+// own, and its changes of state are checked: others would change the fill at any
+// time.
 func newWatched(t testing.TB, cfg Config, c *slowClient, budget *Budget) (*Buffer, *watched) {
-	if budget == nil {
-		budget = NewBudget(1 << 30)
-	}
 	w := &watched{t: t}
-	b := NewBuffer(cfg, c, c, budget, w.events())
-	w.buffer = b
-	return b, w
+	if budget != nil {
+		return NewBuffer(cfg, c, c, budget, w.events()), w
+	}
+	w.buffer = NewBuffer(cfg, c, c, NewBudget(1<<30), w.events())
+	return w.buffer, w
 }
 
 // put puts one event.
@@ -186,7 +201,9 @@ func fillUp(t *testing.T, b *Buffer, c *slowClient) {
 	if err := put(b, ev); err != nil {
 		t.Fatal(err)
 	}
-	if !c.Stuck() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.writing {
 		t.Fatal("the client took it all")
 	}
 }
@@ -233,4 +250,3 @@ func (s *steadySource) Read(p []byte) (int, error) {
 	s.now = s.now[n:]
 	return n, nil
 }
-

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -182,17 +183,13 @@ func (u *Upstream) header(c *Call, home string) http.Header {
 		return c.Header
 	}
 	h := make(http.Header, len(c.Header)+len(u.headers))
-	for name, values := range c.Header {
-		h[name] = values
-	}
+	maps.Copy(h, c.Header)
 	if strip {
 		for _, name := range credentials {
 			delete(h, name)
 		}
 	}
-	for name, values := range u.headers {
-		h[name] = values
-	}
+	maps.Copy(h, u.headers)
 	return h
 }
 
