@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -38,14 +39,21 @@ CREATE INDEX IF NOT EXISTS set_aside_retry ON set_aside (seq) WHERE retry;`
 // aside is the file of records that were set aside. Several processes may use
 // it. It is opened when it is first needed.
 type aside struct {
-	path string
+	path     string
+	maxBytes int64 // of payloads
 
 	mu sync.Mutex // guards db
 	db *sql.DB
 }
 
 func newAside(dataDir string) *aside {
-	return &aside{path: filepath.Join(dataDir, "set-aside.db")}
+	return &aside{path: filepath.Join(dataDir, "set-aside.db"), maxBytes: maxAsideBytes}
+}
+
+// exists tells whether anything was ever set aside.
+func (a *aside) exists() bool {
+	_, err := os.Stat(a.path)
+	return err == nil
 }
 
 func (a *aside) open(ctx context.Context) (*sql.DB, error) {
@@ -96,7 +104,7 @@ func (a *aside) put(ctx context.Context, seq uint64, id string, payload []byte, 
 	}
 	for {
 		count, bytes, err := a.size(ctx)
-		if err != nil || count <= 1 || count <= maxAside && bytes <= maxAsideBytes {
+		if err != nil || count <= 1 || count <= maxAside && bytes <= a.maxBytes {
 			return discarded, err
 		}
 		if _, err := db.ExecContext(ctx, "DELETE FROM set_aside WHERE seq = (SELECT min(seq) FROM set_aside)"); err != nil {

@@ -62,6 +62,24 @@ func BenchmarkAppend(b *testing.B) {
 	}
 }
 
+// BenchmarkEncode is the part of Append before the spool.
+func BenchmarkEncode(b *testing.B) {
+	cfg := testConfig()
+	reducer, err := newReducer(cfg, make([]byte, keySize))
+	if err != nil {
+		b.Fatal(err)
+	}
+	l := &Log{cfg: cfg, reducer: reducer}
+	r := kibibyte()
+	var buf []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		if buf, err = l.encode(buf[:0], r); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 // BenchmarkWholeWay is a record from the request's path into the SQLite file.
 func BenchmarkWholeWay(b *testing.B) {
 	for _, batch := range []int{50, 1000} {
@@ -116,7 +134,7 @@ func BenchmarkPostgres(b *testing.B) {
 		}
 		return rows[:n]
 	}
-	for _, n := range []int{1, 50, 1000} {
+	for _, n := range []int{1, 50, 200, 1000} {
 		b.Run(fmt.Sprint("batch=", n), func(b *testing.B) {
 			done := 0
 			var spent time.Duration

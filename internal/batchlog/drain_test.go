@@ -18,6 +18,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/vega-proxy/vega-proxy/internal/batchlog/spool"
+	"github.com/vega-proxy/vega-proxy/internal/dialect"
 )
 
 // memory is a spool without a disk.
@@ -107,10 +108,13 @@ func (m *memory) Stats() spool.Stats {
 	return s
 }
 
-// script is a sink that does as it is told.
+// script is a sink that does as it is told. What a test and fail share, and
+// what a test reads, is for do.
 type script struct {
-	start   time.Time
-	batches []string // when and how many
+	start time.Time
+
+	mu      sync.Mutex // guards what follows
+	batches []string   // when and how many
 	rows    map[string]*Conversation
 	fail    func(rows []*Conversation) error // nil: never
 	steps   int
@@ -118,7 +122,15 @@ type script struct {
 
 var errDown, errPoison = errors.New("down"), errors.New("poison")
 
+func (s *script) do(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f()
+}
+
 func (s *script) store(ctx context.Context, rows []*Conversation) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.fail != nil {
 		if err := s.fail(rows); err != nil {
 			return err
@@ -132,13 +144,18 @@ func (s *script) store(ctx context.Context, rows []*Conversation) error {
 }
 
 func (s *script) retire(context.Context, RetentionConfig, time.Time) (int, bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.steps++
 	return 2, s.steps%3 != 0, nil
 }
 func (s *script) conversations(context.Context, Query) ([]Conversation, error) { return nil, nil }
-func (s *script) count(context.Context, string) (int64, error)                 { return int64(len(s.rows)), nil }
-func (s *script) name() string                                                 { return "script" }
-func (s *script) close() error                                                 { return nil }
+func (s *script) count(context.Context, string) (n int64, err error) {
+	s.do(func() { n = int64(len(s.rows)) })
+	return n, nil
+}
+func (s *script) name() string { return "script" }
+func (s *script) close() error { return nil }
 func (s *script) judge(err error) verdict {
 	if errors.Is(err, errPoison) {
 		return poison
@@ -176,9 +193,11 @@ func TestBatchesBySizeAndTime(t *testing.T) {
 		want := func(batches string) {
 			t.Helper()
 			synctest.Wait()
-			if got := strings.Join(s.batches, " "); got != batches {
-				t.Errorf("batches %q, want %q", got, batches)
-			}
+			s.do(func() {
+				if got := strings.Join(s.batches, " "); got != batches {
+					t.Errorf("batches %q, want %q", got, batches)
+				}
+			})
 		}
 		appendN(l, 3)
 		want("")
@@ -215,19 +234,21 @@ func TestLargeBatchesWhenBehind(t *testing.T) {
 	cfg := testConfig()
 	cfg.FlushInterval = 5 * time.Second
 	scripted(t, cfg, func(t *testing.T, l *running, s *script) {
-		s.fail = func([]*Conversation) error { return errDown }
+		s.do(func() { s.fail = func([]*Conversation) error { return errDown } })
 		appendN(l, 2120)
 		synctest.Wait()
-		s.fail = nil
+		s.do(func() { s.fail = nil })
 		if _, remaining, err := l.Flush(t.Context()); remaining != 0 || err != nil {
 			t.Fatalf("%d remain, %v", remaining, err)
 		}
-		var sizes string
-		for _, b := range s.batches {
-			sizes += b[strings.Index(b, ":"):]
-		}
-		if sizes != ":1000:1000:50:50:20" {
-			t.Errorf("sizes %s", sizes)
+		var sizes strings.Builder
+		s.do(func() {
+			for _, b := range s.batches {
+				sizes.WriteString(b[strings.Index(b, ":"):])
+			}
+		})
+		if sizes.String() != ":1000:1000:50:50:20" {
+			t.Errorf("sizes %s", sizes.String())
 		}
 	})
 }
@@ -237,17 +258,16 @@ func TestBacksOff(t *testing.T) {
 	cfg.FlushInterval = 5 * time.Second
 	scripted(t, cfg, func(t *testing.T, l *running, s *script) {
 		var tries []time.Duration
-		down := true
-		s.fail = func([]*Conversation) error {
-			if !down {
-				return nil
+		s.do(func() {
+			s.fail = func([]*Conversation) error {
+				tries = append(tries, time.Since(s.start))
+				return errDown
 			}
-			tries = append(tries, time.Since(s.start))
-			return errDown
-		}
+		})
 		appendN(l, 50)
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
+		s.do(func() { s.fail = nil })
 		for i := 1; i < len(tries); i++ {
 			pause := tries[i] - tries[i-1]
 			most := min(longestDelay, firstDelay<<(i-1))
@@ -262,7 +282,6 @@ func TestBacksOff(t *testing.T) {
 		if st.QueueSize != 50 || st.SinkError != "down" || st.FailedBatches != uint64(len(tries)) || st.SuccessRate != 0 {
 			t.Errorf("%+v", st)
 		}
-		down = false
 		if gone, _, err := l.Flush(t.Context()); gone != 50 || err != nil { // does not wait for the pause
 			t.Errorf("flushed %d, %v", gone, err)
 		}
@@ -275,7 +294,7 @@ func TestBacksOff(t *testing.T) {
 // TestFlushReportsFailure: a flush answers after the batch was tried.
 func TestFlushReportsFailure(t *testing.T) {
 	scripted(t, testConfig(), func(t *testing.T, l *running, s *script) {
-		s.fail = func([]*Conversation) error { return errDown }
+		s.do(func() { s.fail = func([]*Conversation) error { return errDown } })
 		appendN(l, 7)
 		if gone, remaining, err := l.Flush(t.Context()); gone != 0 || remaining != 7 || err != nil {
 			t.Errorf("flushed %d, %d remain, %v", gone, remaining, err)
@@ -287,15 +306,16 @@ func TestPoisonIsSetAsideAlone(t *testing.T) {
 	cfg := testConfig()
 	cfg.FlushInterval = 5 * time.Second
 	scripted(t, cfg, func(t *testing.T, l *running, s *script) {
-		healed := false
-		s.fail = func(rows []*Conversation) error {
-			for _, r := range rows {
-				if r.Prompt == "poison" && !healed {
-					return fmt.Errorf("row refused: %w", errPoison)
+		s.do(func() {
+			s.fail = func(rows []*Conversation) error {
+				for _, r := range rows {
+					if r.Prompt == "poison" {
+						return fmt.Errorf("row refused: %w", errPoison)
+					}
 				}
+				return nil
 			}
-			return nil
-		}
+		})
 		var bad []string
 		for i := range 40 {
 			r := chat("p", "a")
@@ -314,11 +334,13 @@ func TestPoisonIsSetAsideAlone(t *testing.T) {
 		if st := l.Stats(); st.Inserted != 36 || st.SetAside != 5 || st.SuccessRate != 1 {
 			t.Errorf("%+v", st)
 		}
-		for _, id := range bad {
-			if s.rows[id] != nil {
-				t.Errorf("%s went in", id)
+		s.do(func() {
+			for _, id := range bad {
+				if s.rows[id] != nil {
+					t.Errorf("%s went in", id)
+				}
 			}
-		}
+		})
 		balanced(t, l.Log)
 
 		dir := strings.TrimSuffix(l.aside.path, "/set-aside.db")
@@ -334,7 +356,7 @@ func TestPoisonIsSetAsideAlone(t *testing.T) {
 		if st := l.Stats(); st.SetAside != 5 {
 			t.Errorf("it is poison still: %+v", st)
 		}
-		healed = true
+		s.do(func() { s.fail = nil })
 		if n, err := RetrySetAside(t.Context(), dir); n != 5 || err != nil {
 			t.Errorf("marked %d, %v", n, err)
 		}
@@ -353,17 +375,19 @@ func TestDownAmidBisection(t *testing.T) {
 	for calls := range 12 {
 		scripted(t, testConfig(), func(t *testing.T, l *running, s *script) {
 			n := 0
-			s.fail = func(rows []*Conversation) error {
-				if n++; n == calls+1 {
-					return errDown
-				}
-				for _, r := range rows {
-					if r.Prompt == "poison" {
-						return errPoison
+			s.do(func() {
+				s.fail = func(rows []*Conversation) error {
+					if n++; n == calls+1 {
+						return errDown
 					}
+					for _, r := range rows {
+						if r.Prompt == "poison" {
+							return errPoison
+						}
+					}
+					return nil
 				}
-				return nil
-			}
+			})
 			for i := range 8 {
 				l.Append(chat([]string{"p", "poison"}[i&1&(i>>1)], "a"))
 			}
@@ -379,7 +403,8 @@ func TestDownAmidBisection(t *testing.T) {
 func TestSetAsideIsBounded(t *testing.T) {
 	a := newAside(t.TempDir())
 	defer a.close()
-	big := make([]byte, maxAsideBytes/3)
+	a.maxBytes = 300
+	big := make([]byte, 100)
 	discarded := 0
 	for seq := range uint64(5) {
 		n, err := a.put(t.Context(), seq, "id", big, errPoison)
@@ -388,7 +413,7 @@ func TestSetAsideIsBounded(t *testing.T) {
 		}
 		discarded += n
 	}
-	if count, bytes, err := a.size(t.Context()); count != 3 || bytes > maxAsideBytes || discarded != 2 || err != nil {
+	if count, bytes, err := a.size(t.Context()); count != 3 || bytes != 300 || discarded != 2 || err != nil {
 		t.Errorf("%d records, %d bytes, %d discarded, %v", count, bytes, discarded, err)
 	}
 }
@@ -400,14 +425,18 @@ func TestRetentionIsBounded(t *testing.T) {
 	scripted(t, cfg, func(t *testing.T, l *running, s *script) {
 		time.Sleep(59 * time.Second)
 		synctest.Wait()
-		if st := l.Stats(); s.steps != 3 || st.Retired != 6 {
-			t.Errorf("%d steps in the first minute, %+v", s.steps, st)
-		}
+		s.do(func() {
+			if st := l.Stats(); s.steps != 3 || st.Retired != 6 {
+				t.Errorf("%d steps in the first minute, %+v", s.steps, st)
+			}
+		})
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if s.steps != 6 {
-			t.Errorf("%d steps in two minutes", s.steps)
-		}
+		s.do(func() {
+			if s.steps != 6 {
+				t.Errorf("%d steps in two minutes", s.steps)
+			}
+		})
 	})
 }
 
@@ -437,6 +466,28 @@ func TestRefusalsAreFew(t *testing.T) {
 			t.Errorf("%v are only counted, %v; want 50", m.Counter.GetValue(), err)
 		}
 	})
+}
+
+// TestWhichKinds: only what models write, and vectors if that is set.
+func TestWhichKinds(t *testing.T) {
+	for _, embeddings := range []bool{false, true} {
+		cfg := testConfig()
+		cfg.Embeddings = embeddings
+		scripted(t, cfg, func(t *testing.T, l *running, s *script) {
+			for _, path := range []string{"/v1/embeddings", "/api/embed", "/api/show", "/v1/files", "/api/chat", "/v1/messages"} {
+				r := chat("p", "a")
+				r.Route = dialect.RouteOf("POST", path)
+				l.Append(r)
+			}
+			want := uint64(2)
+			if embeddings {
+				want = 4
+			}
+			if n := l.Stats().Queued; n != want {
+				t.Errorf("embeddings %v: %d, want %d", embeddings, n, want)
+			}
+		})
+	}
 }
 
 func TestRecordsAreClipped(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/vega-proxy/vega-proxy/internal/batchlog/spool"
+	"github.com/vega-proxy/vega-proxy/internal/dialect"
 )
 
 // queue is what the log needs of the spool. See there.
@@ -90,10 +91,14 @@ func newLog(cfg Config, q queue, s sink, a *aside, r *reducer, instance string, 
 	return l
 }
 
-// Append takes one exchange. When it returns, the record is in the kernel, or is
+// Append takes one exchange of a model that writes, and with `embeddings` of one
+// that embeds; others it ignores. When it returns, the record is in the kernel, or is
 // counted as late or dropped; see package spool. It does not keep r or what r
 // holds.
 func (l *Log) Append(r *Record) {
+	if k := r.Route.Kind; k != dialect.KindGenerate && (k != dialect.KindEmbed || !l.cfg.Embeddings) {
+		return
+	}
 	if r.Outcome == Rejected {
 		if !l.refusals.allow(time.Now()) {
 			l.metrics.refusals.Inc()

@@ -131,7 +131,7 @@ func (s *pgServer) command(program string, args ...string) *exec.Cmd {
 // start returns when the server takes connections.
 func (s *pgServer) start() error {
 	cmd := s.command("postgres", "-D", s.dir+"/data", "-k", s.dir, "-p", strconv.Itoa(s.port),
-		"-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "max_connections=20")
+		"-c", "listen_addresses=127.0.0.1", "-c", "max_connections=20")
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		return err

@@ -30,8 +30,8 @@ type Record struct {
 	ID uuid.UUID
 
 	// Revision is 0 for the first record of an exchange. A record with a higher
-	// one corrects the facts of those before it. It needs no bodies: what it does
-	// not say stays as it was.
+	// one corrects those before it. It has all facts again, but needs no bodies and
+	// no time to the first token: where it has none, those stay.
 	Revision int
 
 	RequestID, SessionID string

@@ -2,11 +2,14 @@ package batchlog
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 // sink is where conversations end up. One goroutine stores and retires; others
@@ -53,6 +56,13 @@ func openSink(cfg Config, dataDir, instance string) (sink, error) {
 	default:
 		return newPostgres(db, instance, cfg.Migrate)
 	}
+}
+
+// firstID is the least UUIDv7 that can be made at a time.
+func firstID(t time.Time) string {
+	var id uuid.UUID
+	binary.BigEndian.PutUint64(id[:8], uint64(max(t.UnixMilli(), 0))<<16)
+	return id.String()
 }
 
 // amended writes what an upsert sets, from the new row and the one that is there.

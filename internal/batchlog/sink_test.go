@@ -188,15 +188,15 @@ func TestQueries(t *testing.T) {
 			{"an apostrophe", Query{Text: "it's", Session: "'; DROP TABLE conversations"}, ""},
 		}
 		for _, tt := range tests {
-			got := ""
+			var got strings.Builder
 			for _, c := range all(t, l.Log, tt.q) {
-				got += c.Prompt[7:8]
+				got.WriteString(c.Prompt[7:8])
 			}
-			if got != tt.want {
-				t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+			if got.String() != tt.want {
+				t.Errorf("%s: %q, want %q", tt.name, got.String(), tt.want)
 			}
 		}
-		var got string
+		var got strings.Builder
 		q := Query{Limit: 3}
 		for range 10 {
 			found, next, err := l.Conversations(t.Context(), q)
@@ -204,14 +204,14 @@ func TestQueries(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, c := range found {
-				got += c.Prompt[7:8]
+				got.WriteString(c.Prompt[7:8])
 			}
 			if q.Cursor = next; next == "" {
 				break
 			}
 		}
-		if got != "6543210" {
-			t.Errorf("by pages: %q", got)
+		if got.String() != "6543210" {
+			t.Errorf("by pages: %q", got.String())
 		}
 		for _, q := range []Query{{Cursor: "x"}, {ID: "1 OR 1=1"}} {
 			if _, _, err := l.Conversations(t.Context(), q); !errors.Is(err, ErrQuery) {
@@ -257,6 +257,8 @@ func TestRetention(t *testing.T) {
 				r := chat(text, text)
 				r.StartedAt = time.Now().Add(-age)
 				r.ID = uuid.Must(uuid.NewV7())
+				then := uuid.MustParse(firstID(r.StartedAt))
+				copy(r.ID[:6], then[:6])
 				rows = append(rows, readRecord(r, instance))
 			}
 			if err := l.store(t.Context(), rows); err != nil {
@@ -297,6 +299,13 @@ func TestRetention(t *testing.T) {
 		n, err := l.count(t.Context(), "here")
 		if err != nil || n < 30 || n > 200 {
 			t.Errorf("%d are left of 310 by size, %v", n, err)
+		}
+		if s, ok := l.(*sqliteSink); ok {
+			var size int64
+			err := s.writer.QueryRowContext(t.Context(), "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size").Scan(&size)
+			if err != nil || size > 3<<19 {
+				t.Errorf("the file has %d bytes, %v: the space was not given back", size, err)
+			}
 		}
 		found, err := l.conversations(t.Context(), Query{})
 		if err != nil || found[0].Prompt != text {

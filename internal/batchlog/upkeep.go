@@ -20,7 +20,7 @@ func (l *Log) housekeep(ctx context.Context) {
 	if l.failures > 0 || ctx.Err() != nil {
 		return // the sink is not to be had
 	}
-	if st.SetAside > 0 {
+	if l.aside.exists() {
 		l.retryAside(ctx)
 	}
 	l.retire(ctx)
@@ -78,6 +78,9 @@ func (l *Log) retryOne(ctx context.Context, r asideRecord) error {
 		return err
 	}
 	l.metrics.inserted.Inc()
+	if l.queue.Stats().SetAside == 0 { // the spool lost its count of them
+		return nil
+	}
 	return l.queue.Settle(spool.Settlement{Retried: 1})
 }
 

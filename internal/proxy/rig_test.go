@@ -25,8 +25,12 @@ type rig struct {
 	addr  string
 	set   *upstream.Set
 	lines lines
-	stop  context.CancelFunc // as a signal does
-	done  chan error         // what Serve returned
+	// What the admin API shows of streams.
+	reg      *prometheus.Registry
+	budget   *stream.Budget
+	registry *stream.Registry
+	stop     context.CancelFunc // as a signal does
+	done     chan error         // what Serve returned
 }
 
 var names = []string{"first", "second", "third"}
@@ -85,6 +89,7 @@ func startAt(t testing.TB, configure func(*config.Config), urls ...string) *rig 
 func (r *rig) build(cfg config.Config) *proxy.Server {
 	r.t.Helper()
 	reg := prometheus.NewRegistry()
+	r.reg, r.registry = reg, stream.NewRegistry()
 	var upstreams []upstream.Config
 	streams := map[string]stream.Config{}
 	secret, finishes := false, false
@@ -99,14 +104,14 @@ func (r *rig) build(cfg config.Config) *proxy.Server {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	budget := stream.NewBudget(cfg.Stream.TotalBufferBytes)
+	r.budget = stream.NewBudget(cfg.Stream.TotalBufferBytes)
 	server, err := proxy.New(proxy.Options{
 		Config:         cfg.Config,
 		Upstreams:      r.set,
 		Streams:        streams,
-		Budget:         budget,
-		StreamRegistry: stream.NewRegistry(),
-		StreamEvents:   stream.NewEvents(reg, budget),
+		Budget:         r.budget,
+		StreamRegistry: r.registry,
+		StreamEvents:   stream.NewEvents(reg, r.budget),
 		Finishes:       finishes,
 		Secret:         secret,
 		IsAdminKey:     func(s string) bool { return s == adminKey },

@@ -57,8 +57,8 @@ const (
 
 // Read returns the records after those that it returned before, at most max and
 // at most maxBytes of payload, but one at least if there is any. It does not
-// wait. After an error it may be called again: what the disk cannot read three
-// times in a row is passed over as damaged.
+// wait. With an error there may be entries as well, and it may be called again:
+// what the disk cannot read three times in a row is passed over as damaged.
 func (s *Spool) Read(max int, maxBytes int) (entries []Entry, err error) {
 	s.consumer.Lock()
 	defer s.consumer.Unlock()

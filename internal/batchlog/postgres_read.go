@@ -1,0 +1,127 @@
+package batchlog
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// retire deletes by age, then by size: an estimate of what the rows that are
+// there take, since the files of a table do not shrink when rows go.
+func (s *postgresSink) retire(ctx context.Context, keep RetentionConfig, now time.Time) (own int, more bool, err error) {
+	err = s.with(ctx, &s.writer, func(conn *pgx.Conn) error {
+		if err := s.prepare(ctx, conn); err != nil {
+			return err
+		}
+		const step = "DELETE FROM conversations WHERE id IN (SELECT id FROM conversations %s ORDER BY id LIMIT $1) RETURNING instance"
+		deleted := 0
+		if keep.MaxAge > 0 {
+			// By the key, which begins with a time: looking for rows that are not there
+			// must not read the table.
+			deleted, own, err = s.deleteStep(ctx, conn, fmt.Sprintf(step, "WHERE id < $2::uuid"), retireStep, firstID(now.Add(-keep.MaxAge)))
+			if err != nil {
+				return err
+			}
+		}
+		if deleted == 0 && keep.MaxBytes > 0 {
+			rows, used, err := estimateSize(ctx, conn)
+			if err != nil {
+				return err
+			}
+			if used > keep.MaxBytes && rows > 0 {
+				n := min(retireStep, max(rows*(used-keep.MaxBytes)/used, 1))
+				if deleted, own, err = s.deleteStep(ctx, conn, fmt.Sprintf(step, ""), n); err != nil {
+					return err
+				}
+			}
+		}
+		more = deleted > 0
+		return nil
+	})
+	if err != nil {
+		return own, false, fmt.Errorf("delete what is not kept: %w", err)
+	}
+	return own, more, nil
+}
+
+// estimateSize reads a part of the table, about 8 MiB of it, for the whole.
+func estimateSize(ctx context.Context, conn *pgx.Conn) (rows, used int64, err error) {
+	var size int64
+	if err := conn.QueryRow(ctx, "SELECT pg_relation_size('conversations')").Scan(&size); err != nil {
+		return 0, 0, err
+	}
+	percent := min(100, max(0.01, 100*float64(8<<20)/float64(max(size, 1))))
+	var n, sum int64
+	err = conn.QueryRow(ctx, fmt.Sprintf("SELECT count(*), coalesce(sum(pg_column_size(c.*)), 0)::bigint FROM conversations AS c TABLESAMPLE SYSTEM (%g)", percent)).Scan(&n, &sum)
+	return int64(float64(n) * 100 / percent), int64(float64(sum) * 100 / percent), err
+}
+
+func (s *postgresSink) deleteStep(ctx context.Context, conn *pgx.Conn, statement string, args ...any) (deleted, own int, err error) {
+	rows, err := conn.Query(ctx, statement, args...)
+	if err != nil {
+		return 0, 0, err
+	}
+	instances, err := pgx.CollectRows(rows, pgx.RowTo[*string])
+	for _, instance := range instances {
+		if instance != nil && *instance == s.instance {
+			own++
+		}
+	}
+	return len(instances), own, err
+}
+
+var (
+	postgresQuery = dialectSQL{id: "$%d::uuid", arg: "$%d", like: "ILIKE", time: func(t time.Time) any { return t }}
+	// postgresRead reads ids and JSON as text.
+	postgresRead = func() string {
+		var read []string
+		for i, field := range new(Conversation).fields() {
+			name := columns[i].name
+			if _, ok := field.(*json.RawMessage); ok || columns[i].role == isID {
+				name += "::text"
+			}
+			read = append(read, name)
+		}
+		return strings.Join(read, ", ")
+	}()
+)
+
+func (s *postgresSink) conversations(ctx context.Context, q Query) (found []Conversation, err error) {
+	text, args, err := q.sql(postgresQuery, postgresRead, "conversations")
+	if err != nil {
+		return nil, err
+	}
+	err = s.with(ctx, &s.reader, func(conn *pgx.Conn) error {
+		rows, err := conn.Query(ctx, text, args...)
+		if err != nil {
+			return err
+		}
+		found, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (c Conversation, err error) {
+			return c, row.Scan(c.targets()...)
+		})
+		return err
+	})
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == "42P01" { // nothing was stored yet
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read conversations: %w", err)
+	}
+	return found, nil
+}
+
+func (s *postgresSink) count(ctx context.Context, instance string) (n int64, err error) {
+	err = s.with(ctx, &s.reader, func(conn *pgx.Conn) error {
+		return conn.QueryRow(ctx, "SELECT count(*) FROM conversations WHERE instance = $1", instance).Scan(&n)
+	})
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == "42P01" {
+		return 0, nil
+	}
+	return n, err
+}
