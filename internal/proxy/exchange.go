@@ -72,6 +72,7 @@ type report struct {
 	status          int
 	code            Code    // of a refusal or a cut, else empty
 	ended           EndedBy // which side ended it
+	refused         bool    // by the proxy itself
 	served          string  // the upstream whose answer it was, if this exchange did not ask
 	err             error
 	bytesRead       int64 // of the answer, from the upstream
@@ -94,10 +95,9 @@ const (
 	byClient   EndedBy = "client"   // the client went away
 	byStall    EndedBy = "stall"    // the client took nothing for too long
 	byTimeout  EndedBy = "timeout"  // the upstream kept a deadline of ours waiting
-	byError    EndedBy = "error"    // the upstream broke off, or was not to be had
+	byError    EndedBy = "error"    // the upstream broke off or was not to be had, or the proxy refused
 	byAdmin    EndedBy = "admin"
 	byShutdown EndedBy = "shutdown"
-	byProxy    EndedBy = "proxy" // refused at the door
 )
 
 // statusClientGone is what logs and metrics show where no answer was possible.

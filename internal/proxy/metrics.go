@@ -83,7 +83,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	reg.MustRegister(m.inFlight, m.bytesIn, m.bytesOut, m.gaps)
 	m.models.known = make(map[string]string)
 	ended := counter("vega_exchanges_ended_total", "Exchanges by the side that ended them.", "ended_by")
-	for _, by := range []EndedBy{byUpstream, byClient, byStall, byTimeout, byError, byAdmin, byShutdown, byProxy} {
+	for _, by := range []EndedBy{byUpstream, byClient, byStall, byTimeout, byError, byAdmin, byShutdown} {
 		m.ended[by] = ended.WithLabelValues(string(by))
 	}
 	streams := counter("vega_streams_ended_total", "Streamed answers by the side that ended them.", "ended_by")

@@ -154,6 +154,9 @@ func (x *exchange) newRecord(now time.Time) *batchlog.Record {
 // outcome is the exchange's end in the journal's words.
 func (x *exchange) outcome() batchlog.Outcome {
 	r, t := &x.report, &x.tally
+	if r.refused {
+		return batchlog.Rejected
+	}
 	switch r.ended {
 	case byClient, byStall:
 		return batchlog.ClientGone
@@ -165,8 +168,6 @@ func (x *exchange) outcome() batchlog.Outcome {
 		return batchlog.Timeout
 	case byError:
 		return batchlog.UpstreamError
-	case byProxy:
-		return batchlog.Rejected
 	}
 	switch {
 	case r.status >= http.StatusBadRequest, t.summary.HasError:

@@ -37,6 +37,7 @@ func (x *exchange) explain(err error) *refusal {
 func (x *exchange) refuse(no *refusal) (abort bool) {
 	x.report.code = no.code
 	x.report.ended = endedBy(no.code)
+	x.report.refused = x.report.ended == byError && no.code != upstream.Broke && no.code != upstream.Unreachable
 	if no.code == clientGone {
 		x.report.status = statusClientGone
 		return true
@@ -81,7 +82,7 @@ func endedBy(code Code) EndedBy {
 	case cancelled:
 		return byAdmin
 	}
-	return byProxy
+	return byError
 }
 
 func byteSize(n int64) string {
