@@ -52,6 +52,8 @@ type Buffer struct {
 
 	beat heartbeat
 
+	needed func() bool // others wait for the stream; nil is nobody ever
+
 	// Owned by the relay's goroutine.
 	first   bool // an event has passed
 	lastPut time.Time
@@ -93,6 +95,12 @@ func NewBuffer(cfg Config, dst Sink, gate Gate, budget *Budget, events *Events) 
 	}
 	return b
 }
+
+// Needed tells the buffer how to learn that others wait for the same stream, and
+// so must not wait for this client: while they do the buffer's own bounds do not
+// hold, only the budget's does. It is called before the first Put; needed must
+// not call the buffer.
+func (b *Buffer) Needed(needed func() bool) { b.needed = needed }
 
 // Put takes bytes that end an event at each of the offsets; what follows the last
 // one is a piece of no event. It returns when there is room for more: so a full

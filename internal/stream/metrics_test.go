@@ -55,7 +55,7 @@ func TestMetrics(t *testing.T) {
 				t.Errorf("%s is %v, want %v", name, n, want)
 			}
 		}
-		if got := got["vega_stream_blocked_seconds_total"]; got < 1 || got > 1.01 {
+		if got := got["vega_stream_blocked_seconds_total"]; got < 1 || got > 1.05 { // the client looks at its rate every few milliseconds
 			t.Errorf("blocked for %v s, want 1", got)
 		}
 	})

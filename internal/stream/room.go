@@ -5,6 +5,9 @@ import "time"
 // throttleStep is how long a read is held up at most while throttled.
 const throttleStep = 5 * time.Millisecond
 
+// neededStep is how long a full buffer may not notice that others wait.
+const neededStep = 20 * time.Millisecond
+
 // held is how many events wait for the client or are being written; mu is held.
 func (b *Buffer) held() int { return b.queue.n + b.batch.n }
 
@@ -38,7 +41,12 @@ func (b *Buffer) block(n int64) (taken bool) {
 	b.setState()
 	start := time.Now()
 	for b.err == nil && !taken {
-		b.changed.Wait()
+		if b.needed == nil {
+			b.changed.Wait()
+		} else { // somebody may have come who needs the stream to go on
+			held := b.held()
+			b.wait(neededStep, func() bool { return b.held() < held })
+		}
 		taken = b.err == nil && b.take(n)
 	}
 	b.full = false
@@ -57,8 +65,12 @@ func (b *Buffer) take(n int64) bool {
 		b.budget.force(n)
 		return true
 	}
-	return b.held() < b.size && b.heldBytes()+n <= b.room() && b.budget.take(n)
+	within := b.held() < b.size && b.heldBytes()+n <= b.room()
+	return (within || b.othersWait()) && b.budget.take(n)
 }
+
+// othersWait tells that to hold up this stream would hold up others.
+func (b *Buffer) othersWait() bool { return b.needed != nil && b.needed() }
 
 // room is how many bytes may be held now.
 func (b *Buffer) room() int64 { return b.budget.room(b.cfg.BufferBytes, b.heldBytes()) }
@@ -66,7 +78,7 @@ func (b *Buffer) room() int64 { return b.budget.room(b.cfg.BufferBytes, b.heldBy
 // throttle holds up the next read while the buffer is nearly full: until the
 // client has taken something, at most one step.
 func (b *Buffer) throttle() {
-	if b.state != Throttled || b.err != nil {
+	if b.state != Throttled || b.err != nil || b.othersWait() {
 		return
 	}
 	held := b.held()
