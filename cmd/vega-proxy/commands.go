@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"runtime"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/vega-proxy/vega-proxy/internal/batchlog"
 	"github.com/vega-proxy/vega-proxy/internal/config"
 )
 
@@ -28,6 +30,7 @@ command it serves.`,
 	config.Flags(root.Flags())
 	root.SetFlagErrorFunc(misused)
 	root.AddCommand(serveCommand(), demoCommand(), validateCommand(), healthcheckCommand(), versionCommand())
+	root.AddCommand(logsCommand(), auditCommand(), schemaCommand())
 	return root
 }
 
@@ -97,6 +100,7 @@ func load(fs *pflag.FlagSet) (*config.Config, []string, error) {
 }
 
 func validateCommand() *cobra.Command {
+	var verbose bool
 	c := &cobra.Command{
 		Use:   "validate",
 		Short: "Check the configuration and say everything that is wrong with it",
@@ -110,11 +114,24 @@ func validateCommand() *cobra.Command {
 				return err
 			}
 			fmt.Fprintln(cmd.OutOrStdout(), "the configuration is valid")
+			if verbose {
+				writeRedactions(cmd.OutOrStdout())
+			}
 			return nil
 		},
 	}
 	config.Flags(c.Flags())
+	c.Flags().BoolVarP(&verbose, "verbose", "v", false, "print the built-in redactions too")
 	return c
+}
+
+// writeRedactions says what "builtin" in batchlog.redact stands for.
+func writeRedactions(w io.Writer) {
+	fmt.Fprintln(w, "\nbatchlog.redact: [builtin] takes out:")
+	for _, r := range batchlog.BuiltinRedactions() {
+		fmt.Fprintf(w, "  %-36s %s\n", r[0], r[1])
+	}
+	fmt.Fprintln(w, "and the text of JSON members that are named as credentials, such as password and api_key.")
 }
 
 func versionCommand() *cobra.Command {

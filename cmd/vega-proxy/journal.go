@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,9 +19,9 @@ func (a *app) openJournal() error {
 	if !a.cfg.Batchlog.Enabled {
 		return nil
 	}
-	instance, err := os.Hostname()
+	instance, err := batchlog.Instance(a.cfg.DataDir)
 	if err != nil {
-		return fmt.Errorf("the name of this machine, for the conversation log: %w", err)
+		return fmt.Errorf("the conversation log: %w", err)
 	}
 	a.journal, err = batchlog.New(a.cfg.Batchlog, a.cfg.DataDir, instance, a.log, a.reg)
 	if err != nil {

@@ -184,6 +184,9 @@ func (a *aside) close() error {
 // most limit. A proxy may run there.
 func ListSetAside(ctx context.Context, dataDir string, limit int) (found []SetAside, err error) {
 	a := newAside(dataDir)
+	if !a.exists() {
+		return nil, nil
+	}
 	defer func() { err = errors.Join(err, a.close()) }()
 	db, err := a.open(ctx)
 	if err != nil {
@@ -209,6 +212,9 @@ func ListSetAside(ctx context.Context, dataDir string, limit int) (found []SetAs
 // takes them up within flush_interval, or the next one that is started.
 func RetrySetAside(ctx context.Context, dataDir string, ids ...string) (n int, err error) {
 	a := newAside(dataDir)
+	if !a.exists() {
+		return 0, nil
+	}
 	defer func() { err = errors.Join(err, a.close()) }()
 	db, err := a.open(ctx)
 	if err != nil {

@@ -77,7 +77,10 @@ func (s *postgresSink) deleteStep(ctx context.Context, conn *pgx.Conn, statement
 }
 
 var (
-	postgresQuery = dialectSQL{id: "$%d::uuid", arg: "$%d", like: "ILIKE", time: func(t time.Time) any { return t }}
+	postgresQuery = dialectSQL{
+		id: "$%d::uuid", arg: "$%d", like: "ILIKE", time: func(t time.Time) any { return t },
+		end: "started_at + duration_ms * interval '1 ms' >= ?",
+	}
 	// postgresRead reads ids and JSON as text.
 	postgresRead = func() string {
 		var read []string

@@ -13,8 +13,9 @@ import (
 type Query struct {
 	ID, Session, Model, Upstream, Outcome string
 
-	Text         string // in the prompt or the answer, in any case of letters
-	Since, Until time.Time
+	Text         string    // in the prompt or the answer, in any case of letters
+	Since, Until time.Time // of the start
+	EndedSince   time.Time
 
 	// Cursor goes on behind the last answer's end.
 	Cursor string
@@ -39,6 +40,7 @@ type dialectSQL struct {
 	arg  string              // for anything else
 	like string              // the operator that ignores case
 	time func(time.Time) any // as the column has it
+	end  string              // whether the end is at or after a time
 }
 
 // sql writes the query. A UUIDv7 begins with its time, so that the key's order
@@ -78,6 +80,9 @@ func (q Query) sql(d dialectSQL, columns, table string) (text string, args []any
 	}
 	if !q.Until.IsZero() {
 		add("started_at < ?", d.arg, d.time(q.Until))
+	}
+	if !q.EndedSince.IsZero() {
+		add(d.end, d.arg, d.time(q.EndedSince))
 	}
 	text = "SELECT " + columns + " FROM " + table
 	if where != nil {

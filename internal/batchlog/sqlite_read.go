@@ -90,7 +90,10 @@ func (s *sqliteSink) read() (*sql.DB, error) {
 	return db, nil
 }
 
-var sqliteQuery = dialectSQL{id: "?%d", arg: "?%d", like: "LIKE", time: func(t time.Time) any { return t.UTC().Format(sqliteTime) }}
+var sqliteQuery = dialectSQL{
+	id: "?%d", arg: "?%d", like: "LIKE", time: func(t time.Time) any { return t.UTC().Format(sqliteTime) },
+	end: "julianday(started_at) + duration_ms / 86400000 >= julianday(?)",
+}
 
 func (s *sqliteSink) conversations(ctx context.Context, q Query) (found []Conversation, err error) {
 	text, args, err := q.sql(sqliteQuery, columnNames(), "conversations")

@@ -245,11 +245,12 @@ const (
 
 // sized is an answer of known length.
 func sized(status int, body string, fields ...string) string {
-	head := fmt.Sprintf("HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n", status, http.StatusText(status), len(body))
+	var head strings.Builder
+	head.WriteString(fmt.Sprintf("HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n", status, http.StatusText(status), len(body)))
 	for _, f := range fields {
-		head += f + "\r\n"
+		head.WriteString(f + "\r\n")
 	}
-	return head + "\r\n" + body
+	return head.String() + "\r\n" + body
 }
 
 // readBody decodes the body that follows a request's head.

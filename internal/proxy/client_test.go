@@ -49,19 +49,21 @@ func (c *client) send(s string) {
 
 // post composes a POST of JSON.
 func post(path, body string, fields ...string) string {
-	head := fmt.Sprintf("POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n", path, len(body))
+	var head strings.Builder
+	fmt.Fprintf(&head, "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n", path, len(body))
 	for _, f := range fields {
-		head += f + "\r\n"
+		head.WriteString(f + "\r\n")
 	}
-	return head + "\r\n" + body
+	return head.String() + "\r\n" + body
 }
 
 func get(path string, fields ...string) string {
-	head := "GET " + path + " HTTP/1.1\r\nHost: localhost\r\n"
+	var head strings.Builder
+	head.WriteString("GET " + path + " HTTP/1.1\r\nHost: localhost\r\n")
 	for _, f := range fields {
-		head += f + "\r\n"
+		head.WriteString(f + "\r\n")
 	}
-	return head + "\r\n"
+	return head.String() + "\r\n"
 }
 
 // chat is a request for a streamed generation.
