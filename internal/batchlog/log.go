@@ -136,9 +136,7 @@ func (l *Log) encode(b []byte, r *Record) ([]byte, error) {
 	}
 	hashed := *r
 	hashed.Tenant = tenant
-	c := readRecord(&hashed, l.instance)
-	l.reducer.reduce(c)
-	return appendRow(b, c)
+	return appendRow(b, l.reducer.read(hashed, l.instance))
 }
 
 // excess is by how much the bodies are larger than what is kept.

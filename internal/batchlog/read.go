@@ -53,14 +53,18 @@ func readRecord(r *Record, instance string) *Conversation {
 		c.readAnswer(&cl, dialect.ReadAnswer(r.Route, r.Framing, body), r.Route.Kind)
 	}
 	if r.Error != "" {
-		c.Error = cl.text(r.Error)
+		c.Error = r.Error
 	}
-	if c.Error != "" {
-		// An upstream may have put the key that it refused into its error.
-		c.Error, _ = builtin.text(c.Error)
-	}
+	c.Error = readableError(&cl, c.Error)
 	c.Altered = cl.altered
 	return c
+}
+
+// readableError takes credentials out of an error: an upstream may have put the
+// key that it refused into it.
+func readableError(cl *cleaner, text string) string {
+	text, _ = builtin.text(cl.text(text))
+	return text
 }
 
 func (c *Conversation) readRequest(cl *cleaner, rt dialect.Route, body []byte) {
@@ -132,7 +136,7 @@ func (c *Conversation) readAnswer(cl *cleaner, a dialect.Answer, kind dialect.Ki
 	c.ToolCalls = cl.json(a.ToolCalls)
 	c.Choices = cl.json(a.Choices)
 	c.FinishReason = cl.text(a.FinishReason)
-	c.Error = cl.text(a.Error)
+	c.Error = a.Error
 	if !a.Usage.Known {
 		return
 	}

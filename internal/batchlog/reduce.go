@@ -48,6 +48,22 @@ func (r *reducer) hash(text string) string {
 	return hex.EncodeToString(h.Sum(sum[:0]))
 }
 
+// read reads a record as readRecord does, and takes out what must not be kept.
+func (r *reducer) read(rec Record, instance string) *Conversation {
+	own := ""
+	if r.content != "full" {
+		own, rec.Error = rec.Error, ""
+	}
+	c := readRecord(&rec, instance)
+	// What an answer says that is not here, or not all of it, cannot be told from our own words.
+	quoted := c.Error != "" || rec.Revision > 0 || rec.Incomplete
+	r.reduce(c)
+	if own != "" && !quoted {
+		c.Error = readableError(&cleaner{}, own)
+	}
+	return c
+}
+
 // reduce changes a conversation that was read.
 func (r *reducer) reduce(c *Conversation) {
 	if r.redact != nil {
@@ -77,8 +93,11 @@ func (r *reducer) reduce(c *Conversation) {
 	}
 }
 
-// texts and values are the content.
-func (c *Conversation) texts() []*string { return []*string{&c.Prompt, &c.Answer, &c.Reasoning} }
+// texts and values are the content. An error in the words of the upstream may
+// quote what it was asked.
+func (c *Conversation) texts() []*string {
+	return []*string{&c.Prompt, &c.Answer, &c.Reasoning, &c.Error}
+}
 
 func (c *Conversation) values() []*json.RawMessage {
 	return []*json.RawMessage{&c.Messages, &c.ToolCalls, &c.Choices}
@@ -86,7 +105,7 @@ func (c *Conversation) values() []*json.RawMessage {
 
 // redactAll takes credentials out of everything that somebody else worded.
 func (r *reducer) redactAll(c *Conversation) {
-	facts := []*string{&c.Error, &c.Endpoint, &c.SessionID, &c.RequestID, &c.Model, &c.ModelReported, &c.FinishReason}
+	facts := []*string{&c.Endpoint, &c.SessionID, &c.RequestID, &c.Model, &c.ModelReported, &c.FinishReason}
 	for _, text := range append(c.texts(), facts...) {
 		found := false
 		*text, found = r.redact.text(*text)

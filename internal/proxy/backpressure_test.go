@@ -40,6 +40,7 @@ const floodEnd = `data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"
 // startFlood sends events of n bytes together, and then the answer's end.
 func startFlood(t testing.TB, p *peer, n int) *flood {
 	f := &flood{t: t, p: p, done: make(chan error, 1)}
+	p.Conn.(*net.TCPConn).SetWriteBuffer(64 << 10) // else the kernel takes many MiB
 	go func() {
 		err := error(nil)
 		for i := 0; err == nil && f.sent.Len() < n; i++ {
@@ -164,6 +165,7 @@ type bodyOf struct {
 func ways() []way {
 	var trust *tls.Config
 	plain := func(t *testing.T, r *rig, b *backend, c *client) (*peer, io.ReadCloser) {
+		c.takeLittle()
 		c.send(chat())
 		p, _ := b.asked()
 		p.say(okSSE)
@@ -194,6 +196,7 @@ func ways() []way {
 		}, nil},
 		{"net/http", func(t *testing.T, r *rig, b *backend) (*peer, io.ReadCloser) {
 			c := dial(t, r.addr)
+			c.takeLittle()
 			c.send(post("/v1/chat/completions", `{"model":"m","stream":true}`, "Expect: 100-continue")) // not plain
 			p, _ := b.asked()
 			p.say(okSSE)
@@ -215,6 +218,17 @@ func ways() []way {
 			protocols.SetUnencryptedHTTP2(true)
 			return over2(t, r, b, &http.Transport{Protocols: &protocols}, "http://"+r.addr)
 		}, func(t *testing.T, cfg *config.Config) { cfg.HTTP2 = true }},
+	}
+}
+
+// takeLittle bounds what the kernel takes for a client that does not read.
+func (c *client) takeLittle() {
+	nc := c.Conn
+	if over, ok := nc.(*tls.Conn); ok {
+		nc = over.NetConn()
+	}
+	if err := nc.(*net.TCPConn).SetReadBuffer(64 << 10); err != nil {
+		c.t.Fatal(err)
 	}
 }
 
@@ -461,6 +475,7 @@ func TestKeptConnectionAfterASlowStream(t *testing.T) {
 	b := newBackend(t)
 	r := start(t, nil, b)
 	c := dial(t, r.addr)
+	c.takeLittle()
 	for range 3 {
 		c.send(chat())
 		p := b.accept()

@@ -244,7 +244,7 @@ func (x *exchange) settled(clean bool, err error, broken bool, events int64) {
 		Err:          err,
 		Broken:       broken,
 		Complete:     t.summary.Complete,
-		Dropped:      t.oversize,
+		Dropped:      t.oversize || t.dropped > 0,
 		Remote:       t.summary.Remote,
 		FinishReason: t.summary.FinishReason,
 		CallsTools:   func(body []byte) bool { return dialect.CallsTools(t.framing, body) },

@@ -258,16 +258,22 @@ func (x *exchange) call() *upstream.Call {
 		Retry:  x.retry(),
 		Judge:  x.judge,
 		Chosen: x.chosen,
+
+		Prepare: x.prepare,
 	}
-	c.Upgrade = upgradeOf(x.r.Header)
-	c.Header = x.outbound()
 	if x.stream != nil {
 		c.Body, c.Stream, c.Length = nil, x.stream, x.r.ContentLength
 		c.StopStream = x.stopStream
 		c.Trailer = func() http.Header { return x.r.Trailer }
 	}
-	c.Informational = x.informational
 	return c
+}
+
+// prepare adds what is needed once there is somebody to ask.
+func (x *exchange) prepare(c *upstream.Call) {
+	c.Upgrade = upgradeOf(x.r.Header) // before what it stands in is stripped
+	c.Header = x.outbound()
+	c.Informational = x.informational
 }
 
 func (x *exchange) chosen(u *upstream.Upstream) { x.asking.Store(u) }

@@ -124,6 +124,9 @@ func (g *guard) isKey(key string) bool {
 
 // hostName is the name in a Host header or an origin, without port and brackets.
 func hostName(host string) string {
+	if strings.IndexByte(host, ':') < 0 {
+		return host
+	}
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		return h
 	}

@@ -90,6 +90,7 @@ func (x *exchange) relay() (abort bool) {
 	x.report.bytesRead, x.report.bytesOut = r.BytesIn, r.BytesOut
 	x.conclude(err)
 	x.settle(&r, err)
+	x.tally.dropped = streaming.dropped()
 	x.settled(r.Ended, err, r.Broken, r.Events)
 	x.endAnswer() // the upstream's place is free, however slow the client is
 	if err = streaming.close(x, err); err == nil {

@@ -25,6 +25,7 @@ type rig struct {
 	addr  string
 	set   *upstream.Set
 	lines lines
+	log   *slog.Logger // writes to lines, unless a benchmark wants a real one
 	// What the admin API shows of streams.
 	reg      *prometheus.Registry
 	budget   *stream.Budget
@@ -48,6 +49,12 @@ func start(t testing.TB, configure func(*config.Config), backends ...*backend) *
 
 func startAt(t testing.TB, configure func(*config.Config), urls ...string) *rig {
 	t.Helper()
+	lines := make(lines, 1<<14)
+	return startLogged(t, lines, slog.New(lines), configure, urls...)
+}
+
+func startLogged(t testing.TB, lines lines, log *slog.Logger, configure func(*config.Config), urls ...string) *rig {
+	t.Helper()
 	cfg := config.Default()
 	base := cfg.Upstreams[0]
 	cfg.Upstreams = nil
@@ -66,7 +73,7 @@ func startAt(t testing.TB, configure func(*config.Config), urls ...string) *rig 
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{t: t, addr: ln.Addr().String(), lines: make(lines, 1<<14), done: make(chan error, 1)}
+	r := &rig{t: t, addr: ln.Addr().String(), lines: lines, log: log, done: make(chan error, 1)}
 	server := r.build(cfg)
 	ctx, stop := context.WithCancel(context.Background())
 	r.stop = stop
@@ -117,7 +124,7 @@ func (r *rig) build(cfg config.Config) *proxy.Server {
 		IsAdminKey:     func(s string) bool { return s == adminKey },
 		DrainDelay:     cfg.Shutdown.DrainDelay,
 		DrainTimeout:   cfg.Shutdown.DrainTimeout,
-		Log:            slog.New(r.lines),
+		Log:            r.log,
 		Metrics:        proxy.NewMetrics(reg),
 	}, true)
 	if err != nil {

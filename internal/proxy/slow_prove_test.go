@@ -57,7 +57,22 @@ func TestProveSlowStreams(t *testing.T) {
 	read := make(chan struct{}) // closed: the clients begin to read
 	var done sync.WaitGroup
 	var lost atomic.Int64
-	for range slowStreams {
+	running := func() int {
+		m := p.metrics(t)
+		return int(m["vega_streams normal"] + m["vega_streams warning"] + m["vega_streams throttled"] + m["vega_streams blocked"])
+	}
+	await := func(n int) {
+		t.Helper()
+		for end := time.Now().Add(slowPatience); running() < n; time.Sleep(20 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("only %d streams of %d run", running(), n)
+			}
+		}
+	}
+	for i := range slowStreams {
+		if i%500 == 0 {
+			await(i) // the system's queues of new connections are bounded
+		}
 		c, err := dialer.DialContext(t.Context(), "tcp", p.addr)
 		if err != nil {
 			t.Fatal(err)
@@ -75,15 +90,7 @@ func TestProveSlowStreams(t *testing.T) {
 			}
 		})
 	}
-	running := func() int {
-		m := p.metrics(t)
-		return int(m["vega_streams normal"] + m["vega_streams warning"] + m["vega_streams throttled"] + m["vega_streams blocked"])
-	}
-	for end := time.Now().Add(slowPatience); running() < slowStreams; time.Sleep(100 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("only %d streams run", running())
-		}
-	}
+	await(slowStreams)
 	time.Sleep(5 * time.Second) // what is written has come to rest
 	m := p.metrics(t)
 	rss, held := p.rss(t), m["vega_stream_buffered_bytes"]
@@ -189,7 +196,7 @@ func startProcess(t *testing.T, upstream string) *process {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
 	p := &process{addr: freeAddr(t), admin: freeAddr(t)}
-	config := fmt.Sprintf("listen: %s\ndata_dir: %s\nadmin: {listen: %s}\nlog: {level: warn}\nbatchlog: {enabled: false}\ncache: {policy: \"off\", coalesce: false}\nstream: {write_stall_timeout: 10m}\nupstreams: [{name: default, url: %s}]\n",
+	config := fmt.Sprintf("listen: %s\ndata_dir: %s\nadmin: {listen: %s}\nlog: {level: warn}\nbatchlog: {enabled: false}\ncache: {policy: \"off\", coalesce: false}\nstream: {write_stall_timeout: 10m}\nupstreams: [{name: default, url: %s, connect_timeout: 30s, breaker: {enabled: false}}]\n",
 		p.addr, filepath.Join(dir, "data"), p.admin, upstream)
 	file := filepath.Join(dir, "config.yaml")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {

@@ -90,6 +90,14 @@ func (x *exchange) abandon(s *streaming, cause error) {
 	}
 }
 
+// dropped is how many events the client will not get, so far.
+func (s *streaming) dropped() int64 {
+	if s == nil {
+		return 0
+	}
+	return s.buffer.Snapshot(time.Now()).ChunksDropped
+}
+
 // close waits until the client has everything, unless nobody is to get it, and
 // takes the stream off the list. copied is what the relay ended with. It returns
 // the client's failure.

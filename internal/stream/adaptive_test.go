@@ -71,13 +71,13 @@ func TestAdaptiveAfterAQuietMinute(t *testing.T) {
 		b, _ := newWatched(t, cfg, c, nil)
 		for range 5 {
 			fillUp(t, b, c)
-			time.Sleep(time.Minute)
-			synctest.Wait()
-			for range 5 {
+			for range 5 { // these wait for the client a little
 				if err := put(b, ev("1")); err != nil {
 					t.Fatal(err)
 				}
 			}
+			time.Sleep(time.Minute)
+			synctest.Wait()
 		}
 		if s := b.Snapshot(time.Now()); s.BufferCapacity != 50 {
 			t.Errorf("the buffer holds %d events, want 50 as at first", s.BufferCapacity)

@@ -404,3 +404,40 @@ func TestCloseWritesWhatIsKept(t *testing.T) {
 		}
 	})
 }
+
+// Where an event ends is told right whatever stands between events and at the
+// body's end.
+func TestRelayMarksEnds(t *testing.T) {
+	for _, tt := range []struct {
+		f    Framing
+		max  int
+		body string
+		want []int
+	}{
+		{SSE, 100, "data: 1\n\ndata: 2\n\n", []int{9, 18}},
+		{SSE, 100, "data: 1\n\n\n\ndata: 2", []int{9, 18}},
+		{SSE, 100, "\n\ndata: 1", []int{9}},
+		{NDJSON, 100, "{}\n\n{}\n{}", []int{3, 7, 9}},
+		{SSE, 8, "data: 12345", nil},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			c := copying{Relay: &Relay{Framing: tt.f, Length: -1, MaxEvent: tt.max, Buffer: idle(t)}, splitter: NewSplitter(tt.f)}
+			data := []byte(tt.body)
+			if passed := c.pass(data, time.Now()); passed < len(data) {
+				c.last(data, passed, time.Now())
+			}
+			if !slices.Equal(c.ends, tt.want) {
+				t.Errorf("%q: events end at %v, want %v", tt.body, c.ends, tt.want)
+			}
+		})
+	}
+	// The end of an event that passed in pieces is one too.
+	synctest.Test(t, func(t *testing.T) {
+		c := copying{Relay: &Relay{Framing: SSE, Length: -1, MaxEvent: 8, Buffer: idle(t)}, splitter: NewSplitter(SSE)}
+		c.pass([]byte("data: 12345"), time.Now())
+		c.pass([]byte("6\n\ndata: 7"), time.Now())
+		if !slices.Equal(c.ends, []int{3}) {
+			t.Errorf("events end at %v, want at 3", c.ends)
+		}
+	})
+}

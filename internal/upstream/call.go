@@ -43,6 +43,9 @@ type Call struct {
 	Upgrade       string
 	Informational func(status int, h http.Header)
 
+	// Prepare, if not nil, is called once before the first try, and fills in what
+	// a call that is refused need not have: Header and Upgrade.
+	Prepare func(*Call)
 	// Chosen is told which upstream is about to be asked. May be nil.
 	Chosen func(*Upstream)
 
@@ -138,6 +141,10 @@ func (a *Answer) End(outcome resilience.Outcome, cause string) {
 
 // send makes one try. On failure the place and the permit are given back.
 func (u *Upstream) send(ctx context.Context, c *Call, l lease, home string) (*Answer, *Error) {
+	if c.Prepare != nil {
+		c.Prepare(c)
+		c.Prepare = nil
+	}
 	if c.Chosen != nil {
 		c.Chosen(u)
 	}

@@ -1,9 +1,6 @@
 package upstream
 
-import (
-	"fmt"
-	"time"
-)
+import "time"
 
 // Code names what kept a request from being answered. The strings are what
 // clients see in X-Vega-Error.
@@ -31,10 +28,11 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
+	text := string(e.Code) + ": " + e.Message
 	if e.Err != nil {
-		return fmt.Sprintf("%s: %s: %v", e.Code, e.Message, e.Err)
+		text += ": " + e.Err.Error()
 	}
-	return fmt.Sprintf("%s: %s", e.Code, e.Message)
+	return text
 }
 
 func (e *Error) Unwrap() error { return e.Err }
