@@ -1,0 +1,280 @@
+package monitor
+
+import (
+	"bytes"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+//go:noinline
+func dawdle(d time.Duration) { time.Sleep(d) }
+
+func names(stack []string) string { return strings.Join(stack, "\n") }
+
+func TestSlowStep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMonitor(t, func(c *Config) { c.Thresholds = map[string]int{"dispatch": 20} })
+		defer run(t, m)()
+		time.Sleep(time.Second)
+
+		x := m.Begin("request-1")
+		x.Enter(parse)
+		dawdle(80 * time.Millisecond) // under its threshold
+		x.Enter(dispatch)             // which ends parse
+		dawdle(30 * time.Millisecond)
+		x.Leave()
+		time.Sleep(10 * time.Second) // waiting for an upstream is no step
+		x.Enter(parse)
+		dawdle(300 * time.Millisecond)
+		x.Leave()
+		x.End()
+
+		s := m.Status()
+		if s.TotalCallbacks != 3 || s.SlowCallbacksCount != 2 || len(s.RecentSlowCallbacks) != 2 {
+			t.Fatalf("%d steps, %d slow, recent %+v; want 3 and 2", s.TotalCallbacks, s.SlowCallbacksCount, s.RecentSlowCallbacks)
+		}
+		for i, want := range []struct {
+			name         string
+			least, most  float64
+			mustHaveSeen bool
+		}{{"dispatch", 30, 30, true}, {"parse", 290, 310, true}} {
+			c := s.RecentSlowCallbacks[i]
+			if c.Name != want.name || c.DurationMS < want.least || c.DurationMS > want.most || c.RequestID != "request-1" || c.Running {
+				t.Errorf("slow callback %+v, want %+v", c, want)
+			}
+			if i == 1 && !strings.Contains(names(c.Stack), "monitor.dawdle slow_test.go:") {
+				t.Errorf("stack of %s does not name dawdle: %q", c.Name, c.Stack)
+			}
+		}
+		if s.MaxCallbackTimeMS < 290 || s.MaxCallbackTimeMS > 310 {
+			t.Errorf("max_callback_time_ms = %v", s.MaxCallbackTimeMS)
+		}
+		if status, reasons := m.Health(); status != Warning || !strings.Contains(names(reasons), "parse") {
+			t.Errorf("health %s %q", status, reasons)
+		}
+		time.Sleep(time.Minute)
+		if status, reasons := m.Health(); status != Healthy {
+			t.Errorf("health a minute later: %s %q", status, reasons)
+		}
+		if got := gathered(t, m)["event_loop_slow_callbacks_total"]; got != 2 {
+			t.Errorf("event_loop_slow_callbacks_total = %v", got)
+		}
+	})
+}
+
+func TestBlockedStepIsFoundWhileItLasts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMonitor(t, nil)
+		defer run(t, m)()
+		release := make(chan struct{})
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			x := m.Begin("blocked")
+			defer x.End()
+			x.Enter(dispatch)
+			blockOn(release)
+		})
+		time.Sleep(2 * m.cfg.CheckInterval)
+		recent := m.Status().RecentSlowCallbacks
+		if len(recent) != 1 || !recent[0].Running || recent[0].RequestID != "blocked" || recent[0].DurationMS < 1900 {
+			t.Fatalf("recent slow callbacks %+v", recent)
+		}
+		if !strings.Contains(names(recent[0].Stack), "monitor.blockOn slow_test.go:") {
+			t.Errorf("stack %q", recent[0].Stack)
+		}
+		if d := m.Diagnose(); d.Tasks.ByName["exchange"] != 1 || d.HealthStatus != Warning {
+			t.Errorf("diagnostics %+v", d)
+		}
+		time.Sleep(5 * time.Minute)
+		if status, _ := m.Health(); status != Warning {
+			t.Errorf("health while a step is blocked: %s", status)
+		}
+		close(release)
+		wg.Wait()
+		if s := m.Status(); s.SlowCallbacksCount != 1 || s.RecentSlowCallbacks[0].Running {
+			t.Errorf("after its end: %+v", s.RecentSlowCallbacks)
+		}
+	})
+}
+
+//go:noinline
+func blockOn(c <-chan struct{}) { <-c }
+
+func TestStacksAreNotMixedUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMonitor(t, nil)
+		defer run(t, m)()
+		time.Sleep(time.Second)
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			x := m.Begin("a")
+			defer x.End()
+			x.Enter(parse)
+			dawdle(time.Second)
+		})
+		wg.Go(func() {
+			x := m.Begin("b")
+			defer x.End()
+			x.Enter(parse)
+			blockOn(nil2s())
+		})
+		wg.Wait()
+		for _, c := range m.Status().RecentSlowCallbacks {
+			want := map[string]string{"a": "monitor.dawdle ", "b": "monitor.blockOn "}[c.RequestID]
+			if !strings.Contains(names(c.Stack), want) {
+				t.Errorf("stack of %s: %q, want %s", c.RequestID, c.Stack, want)
+			}
+		}
+	})
+}
+
+// nil2s is a channel that is closed after two seconds.
+func nil2s() <-chan struct{} {
+	c := make(chan struct{})
+	time.AfterFunc(2*time.Second, func() { close(c) })
+	return c
+}
+
+func TestSlowStepsAreLoggedOnceAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		m := New(testConfig(), t.TempDir(), slog.New(slog.NewTextHandler(&log, nil)), prometheus.NewRegistry())
+		m.Steps("parse", "dispatch")
+		stop := run(t, m)
+		slow := func(step int) {
+			x := m.Begin("r")
+			x.Enter(step)
+			dawdle(200 * time.Millisecond)
+			x.End()
+		}
+		for range 10 {
+			slow(parse)
+		}
+		slow(dispatch)
+		time.Sleep(time.Minute)
+		slow(parse)
+		time.Sleep(5 * time.Second)
+		stop()
+		if got := strings.Count(log.String(), "slow step"); got != 3 {
+			t.Errorf("%d lines, want two of parse and one of dispatch:\n%s", got, log.String())
+		}
+		if !strings.Contains(log.String(), "monitor.dawdle") {
+			t.Errorf("no line has the stack:\n%s", log.String())
+		}
+	})
+}
+
+func TestRingAndPlacesAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMonitor(t, nil)
+		defer run(t, m)()
+		for range recentSlow + 10 {
+			x := m.Begin("r")
+			x.Enter(parse)
+			dawdle(150 * time.Millisecond)
+			x.End()
+		}
+		if s := m.Status(); len(s.RecentSlowCallbacks) != recentSlow || s.SlowCallbacksCount != recentSlow+10 {
+			t.Errorf("%d kept, %d counted", len(s.RecentSlowCallbacks), s.SlowCallbacksCount)
+		}
+		var all []*Exchange
+		for range maxWatched + 5 {
+			x := m.Begin("r")
+			x.Enter(parse)
+			all = append(all, x)
+		}
+		if s := m.Status(); s.CurrentPendingTasks != maxWatched+5 || s.MaxPendingTasks != maxWatched+5 {
+			t.Errorf("%d pending, %d at most", s.CurrentPendingTasks, s.MaxPendingTasks)
+		}
+		time.Sleep(2 * time.Second)
+		if status, reasons := m.Health(); status != Warning || !strings.Contains(names(reasons), "high_pending_tasks (100)") {
+			t.Errorf("health %s %q", status, reasons)
+		}
+		for _, x := range slices.Backward(all) {
+			x.End()
+		}
+		if s := m.Status(); s.CurrentPendingTasks != 0 {
+			t.Errorf("%d pending after all have ended", s.CurrentPendingTasks)
+		}
+	})
+}
+
+func TestHealthyRunRaisesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMonitor(t, func(c *Config) { c.FlightRecorder.Enabled = true })
+		defer run(t, m)()
+		var wg sync.WaitGroup
+		for range 20 {
+			wg.Go(func() {
+				for range 100 {
+					x := m.Begin("r")
+					x.Enter(parse)
+					done := Track(m, KindExchange, new([64]byte), 64, "r")
+					x.Enter(dispatch)
+					x.Leave()
+					time.Sleep(500 * time.Millisecond)
+					done()
+					x.End()
+				}
+			})
+		}
+		wg.Wait()
+		time.Sleep(10 * time.Minute)
+		d := m.Diagnose()
+		if d.HealthStatus != Healthy || len(d.Reasons) != 0 || d.Metrics.SlowCallbacksCount != 0 || d.Metrics.LoopStalls != 0 {
+			t.Errorf("a healthy run: %+v", d)
+		}
+		if d.Metrics.TotalCallbacks != 4000 || d.Metrics.MaxPendingTasks != 20 {
+			t.Errorf("%d steps, %d pending at most", d.Metrics.TotalCallbacks, d.Metrics.MaxPendingTasks)
+		}
+		l := m.Leaks()
+		if l.PotentialLeaks != 0 || l.ObjectsTracked != 2000 || l.ObjectsFreed != 2000 {
+			t.Errorf("leaks of a healthy run: %+v", l)
+		}
+		if status, reasons := m.MemoryHealth(); status != Healthy {
+			t.Errorf("memory %s %q", status, reasons)
+		}
+		if m.flight.recording() {
+			t.Error("the flight recorder runs though all was well")
+		}
+	})
+}
+
+func TestLateProbe(t *testing.T) {
+	tests := []struct {
+		late        time.Duration
+		slow, stall int64
+		want        Health
+	}{
+		{0, 0, 0, Healthy},
+		{99 * time.Millisecond, 0, 0, Healthy},
+		{100 * time.Millisecond, 1, 0, Warning},
+		{2 * time.Second, 1, 1, Warning},
+		{10 * time.Second, 1, 1, Critical},
+	}
+	for _, tt := range tests {
+		synctest.Test(t, func(t *testing.T) {
+			m := newMonitor(t, nil)
+			time.Sleep(time.Minute)
+			m.slow.profiling.Store(true) // the processor's profile does not keep the bubble's time
+			m.late(t.Context(), m.now(), tt.late)
+			s := m.Status()
+			if s.SlowCallbacksCount != tt.slow || s.LoopStalls != tt.stall {
+				t.Errorf("late by %v: %d slow, %d stalls", tt.late, s.SlowCallbacksCount, s.LoopStalls)
+			}
+			if tt.slow > 0 && (s.RecentSlowCallbacks[0].Name != schedulerStep || s.MaxCallbackTimeMS != milliseconds(tt.late)) {
+				t.Errorf("late by %v: %+v", tt.late, s)
+			}
+			if got, reasons := m.Health(); got != tt.want {
+				t.Errorf("late by %v: %s %q", tt.late, got, reasons)
+			}
+		})
+	}
+}
