@@ -29,7 +29,7 @@ start() {
     : >"$log" # there before the loop reads it
     # The backends of these tests fail on purpose and often: an open circuit
     # breaker would answer in their place.
-    env -i VEGA_BREAKER_FAIL_THRESHOLD=1000000 bin/vega-proxy "$@" \
+    env -i VEGA_BREAKER_FAIL_THRESHOLD=1000000 VEGA_CACHE_POLICY="$CLIENTS_CACHE" bin/vega-proxy "$@" \
         --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 --data-dir "$work/$name" >"$log" 2>&1 &
     pid=$!
     running+=("$pid $name")
@@ -82,7 +82,8 @@ trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# run KIND COMMAND...: runs a set of tests before proxies of its own. What it
+# run KIND COMMAND...: runs a set of tests before proxies of its own, whose cache
+# policy is $CLIENTS_CACHE: clients must not notice where an answer comes from. What it
 # prints is shown if it fails; the number of its tests is part of the summary.
 run() {
     local kind=$1 log=$work/$1.log began=$SECONDS verdict=passed count
@@ -106,7 +107,7 @@ run() {
         failed=1
         echo "client tests: the $kind set ran no tests" >&2
     fi
-    summary+=("$kind: ${count:-no} tests ran and $verdict, $((SECONDS - began)) s")
+    summary+=("$kind, cache $CLIENTS_CACHE: ${count:-no} tests ran and $verdict, $((SECONDS - began)) s")
     stop
 }
 
@@ -132,8 +133,11 @@ make --no-print-directory build
 (cd "$clients/node" && timeout 300 npm ci --ignore-scripts --no-audit --no-fund --loglevel=error) ||
     give_up 'npm ci failed: it needs the registry that npm is configured for, or its cache'
 
-run go env -C "$clients/go" "$work/go-clients" -test.timeout 80s
-run node env -C "$clients/node" node --test --test-concurrency=1 --test-reporter=spec
+for CLIENTS_CACHE in off all; do
+    export CLIENTS_CACHE
+    run go env -C "$clients/go" "$work/go-clients" -test.timeout 80s
+    run node env -C "$clients/node" node --test --test-concurrency=1 --test-reporter=spec
+done
 
 echo 'official clients against the built proxy:'
 printf '  %s\n' "${summary[@]}"

@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/vega-proxy/vega-proxy/internal/batchlog/spool"
@@ -92,7 +93,7 @@ func (a Audit) WriteText(w io.Writer) error {
 	if a.InSink >= 0 {
 		line(a.InSink, "in the sink now")
 	} else {
-		line("?", "in the sink now: "+a.SinkError)
+		line("?", "in the sink now: "+strings.ReplaceAll(a.SinkError, "\n", "; "))
 	}
 	if a.Balanced {
 		line("", "The sum is right: nothing is missing.")

@@ -221,7 +221,7 @@ func TestOpenAIChatToolsStream(t *testing.T) {
 				expectText(t, "id", got.call.ID, want.Chat.CallID)
 				expectText(t, "name", got.call.Function.Name, "get_weather")
 				expectJSON(t, got.call.Function.Arguments, want.Chat.Arguments)
-				if got.callDeltas < least {
+				if got.callDeltas < least && !(cached && got.callDeltas > 0) {
 					t.Errorf("the call came in %d deltas, want at least %d", got.callDeltas, least)
 				}
 			})
