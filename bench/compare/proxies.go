@@ -42,7 +42,9 @@ var kinds = map[string]kind{
 	"goproxy":       {goproxy, "", goproxyArgs, false},
 	"goproxy-again": {goproxy, "", goproxyArgs, false}, // what the measurement itself varies by
 	"vega":          {vega, "vega.yaml", vegaArgs, false},
+	"vega-log":      {vega, "vega-log.yaml", vegaArgs, false},
 	"vega-cache":    {vega, "vega-cache.yaml", vegaArgs, false},
+	"vega-all":      {vega, "vega-all.yaml", vegaArgs, false},
 }
 
 func nginx(bench) (string, error) {

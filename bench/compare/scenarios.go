@@ -62,7 +62,7 @@ var scenarios = map[string]scenario{
 	"S2": {
 		title:   "the same, repeated from 100 prompts: cache hits",
 		args:    []string{"-mode", "closed", "-c", "32", "-warmup", "500ms", "-d", "2500ms", "-hit-ratio", "1"},
-		proxies: []string{"direct", "nginx-cache", "vega-cache"},
+		proxies: []string{"direct", "nginx-cache", "vega-cache", "vega-all"},
 		mark:    "nginx-cache",
 		figures: []figure{cpuReq, rps, p50, p99, {title: "upstream requests", key: "upstream_requests", scale: 1}, rssPeak},
 	},

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"runtime/pprof"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -21,6 +22,7 @@ import (
 	"github.com/vega-proxy/vega-proxy/internal/batchlog"
 	"github.com/vega-proxy/vega-proxy/internal/cache"
 	"github.com/vega-proxy/vega-proxy/internal/config"
+	"github.com/vega-proxy/vega-proxy/internal/monitor"
 	"github.com/vega-proxy/vega-proxy/internal/proxy"
 	"github.com/vega-proxy/vega-proxy/internal/resilience"
 	"github.com/vega-proxy/vega-proxy/internal/stream"
@@ -38,7 +40,9 @@ type app struct {
 	upstreams *upstream.Set
 	budget    *stream.Budget
 	streams   *stream.Registry
+	monitor   *monitor.Monitor
 	journal   *batchlog.Log // nil is off
+	losses    losses        // of the journal
 	cache     *cache.Cache  // nil is off
 	front     *proxy.Server
 	admin     *admin.Server
@@ -78,6 +82,7 @@ func newApp(cfg *config.Config, warnings []string, logTo io.Writer) (_ *app, err
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		buildInfo(),
 	)
+	a.openMonitor()
 	a.budget, a.streams = stream.NewBudget(cfg.Stream.TotalBufferBytes), stream.NewRegistry()
 	if err := a.openCache(); err != nil {
 		return nil, err
@@ -169,6 +174,7 @@ func (a *app) buildFront() (err error) {
 		MaxRecordBytes:    a.cfg.Batchlog.MaxRecordBytes,
 		SessionHeaders:    a.cfg.Batchlog.SessionHeaders,
 	}
+	a.watch(&opts)
 	if a.journal != nil {
 		opts.Journal = a.journal
 	}
@@ -191,12 +197,17 @@ func (a *app) buildAdmin() error {
 	case path != "":
 		a.log.Info("the admin key was read", "file", path)
 	}
+	reports := a.health()
+	if err := a.reg.Register(healthGauge{reports}); err != nil {
+		return err
+	}
 	parts := admin.Parts{
 		Ready:    a.ready,
 		Metrics:  a.reg,
-		Health:   []func() admin.Component{a.upstreamHealth},
+		Health:   reports,
 		Breakers: breakers{a.upstreams},
 		Streams:  streams{a.streams},
+		Monitor:  watcher{a.monitor},
 		Config:   func() any { return a.cfg.Masked() },
 		LogLevel: &a.level,
 	}
@@ -230,10 +241,13 @@ func (a *app) run(ctx context.Context) error {
 	defer stopBack()
 
 	var wg sync.WaitGroup
-	failed := make(chan error, 3) // each part reports once
-	part := func(name string, run func() error) {
+	failed := make(chan error, 4) // each part reports once
+	part := func(name string, run func(context.Context) error) {
 		wg.Go(func() {
-			if err := run(); err != nil {
+			var err error
+			// The goroutines that a part starts have its label too.
+			pprof.Do(back, pprof.Labels("task", name), func(ctx context.Context) { err = run(ctx) })
+			if err != nil {
 				err = fmt.Errorf("%s: %w", name, err)
 				failed <- err
 				stop(err)
@@ -241,19 +255,21 @@ func (a *app) run(ctx context.Context) error {
 		})
 	}
 	wg.Go(func() { a.hearHangups(back) })
+	part("monitor", a.monitor.Run)
 	if a.journal != nil {
-		part("conversation log", func() error { return a.journal.Run(back) })
+		part("conversation log", a.journal.Run)
 	}
-	part("admin", func() error { return a.admin.Run(back, a.adminLn) })
+	part("admin", func(ctx context.Context) error { return a.admin.Run(ctx, a.adminLn) })
 	if a.metricsLn != nil {
-		part("metrics", func() error { return a.admin.RunMetrics(back, a.metricsLn) })
+		part("metrics", func(ctx context.Context) error { return a.admin.RunMetrics(ctx, a.metricsLn) })
 	}
 	a.announce()
 	defer context.AfterFunc(ctx, func() {
 		a.draining.Store(true)
 		a.log.Info("stopping", "cause", context.Cause(ctx).Error())
 	})()
-	err := a.front.Serve(ctx, a.frontLn)
+	var err error
+	pprof.Do(ctx, pprof.Labels("task", "proxy"), func(ctx context.Context) { err = a.front.Serve(ctx, a.frontLn) })
 	stopBack()
 	wg.Wait()
 	close(failed)

@@ -57,7 +57,6 @@ func TestCommands(t *testing.T) {
 func TestUnbuilt(t *testing.T) {
 	examples := map[string]string{
 		"cache.l2":  "cache: {l2: {url: 'redis://127.0.0.1:6379'}}",
-		"monitor":   "monitor: {slow_threshold_ms: 7}",
 		"telemetry": "telemetry: {otlp_endpoint: 'http://127.0.0.1:4318'}",
 	}
 	var config strings.Builder

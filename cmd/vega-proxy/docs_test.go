@@ -157,7 +157,7 @@ upstreams:
 		return strings.HasPrefix(name, "go_") || strings.HasPrefix(name, "process_")
 	})
 	documented := map[string][]string{}
-	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z_]+)(?:\\{([a-z_,]+)\\})?` \\| (counter|gauge|histogram) \\|").FindAllStringSubmatch(readDoc(t, "docs/metrics.md"), -1) {
+	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z_0-9]+)(?:\\{([a-z_,]+)\\})?` \\| (counter|gauge|histogram) \\|").FindAllStringSubmatch(readDoc(t, "docs/metrics.md"), -1) {
 		var names []string
 		if m[2] != "" {
 			names = strings.Split(m[2], ",")

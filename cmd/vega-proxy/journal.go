@@ -27,6 +27,7 @@ func (a *app) openJournal() error {
 	if err != nil {
 		return fmt.Errorf("the conversation log: %w", err)
 	}
+	a.losses.count = a.journal.Stats().Dropped // those of earlier processes are no news
 	return nil
 }
 

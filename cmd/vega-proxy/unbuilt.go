@@ -6,6 +6,5 @@ import "github.com/vega-proxy/vega-proxy/internal/config"
 // any of it is refused: no setting is silently ignored.
 var unbuilt = []config.Unbuilt{
 	{Section: "cache.l2", Part: "second cache tier"},
-	{Section: "monitor", Part: "self-monitoring"},
 	{Section: "telemetry", Part: "tracing"},
 }

@@ -1,10 +1,6 @@
 package main
 
 import (
-	"fmt"
-
-	"github.com/vega-proxy/vega-proxy/internal/admin"
-	"github.com/vega-proxy/vega-proxy/internal/resilience"
 	"github.com/vega-proxy/vega-proxy/internal/stream"
 	"github.com/vega-proxy/vega-proxy/internal/upstream"
 )
@@ -49,26 +45,3 @@ func (b breakers) find(name string) *upstream.Upstream {
 type streams struct{ *stream.Registry }
 
 func (s streams) List() (live, recent any) { return s.Registry.List() }
-
-// upstreamHealth is a warning while an upstream is refused, and critical while
-// all are.
-func (a *app) upstreamHealth() admin.Component {
-	c := admin.Component{Name: "upstreams", Status: admin.Healthy, Reasons: []string{}, Detail: "/admin/performance/circuit-breakers/all"}
-	all := a.upstreams.All()
-	open := 0
-	for _, u := range all {
-		s := u.Breaker().Status()
-		if s.State == resilience.Closed {
-			continue
-		}
-		open++
-		c.Reasons = append(c.Reasons, fmt.Sprintf("the circuit breaker of %s is %s: %s", u.Name(), s.State, s.LastError))
-	}
-	switch {
-	case open == len(all):
-		c.Status = admin.Critical
-	case open > 0:
-		c.Status = admin.Warning
-	}
-	return c
-}

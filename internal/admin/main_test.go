@@ -149,6 +149,7 @@ func allParts() Parts {
 		Streams:  &fakeStreams{},
 		Cache:    fakeCache{"m": 2, "n:latest": 3},
 		Log:      &fakeLog{},
+		Monitor:  &fakeMonitor{},
 		Config:   func() any { return map[string]any{"listen": "127.0.0.1:8080"} },
 		Reload:   func(context.Context) ([]string, error) { return []string{"cache.ttl_seconds"}, nil },
 		LogLevel: new(slog.LevelVar),

@@ -201,6 +201,8 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		"POST /admin/performance/streams/{id}/cancel":          {"/admin/performance/streams/s%201/cancel", ""},
 		"PUT /admin/log-level":                                 {"/admin/log-level", `{"level":"warn"}`},
 		"GET /admin/debug/pprof/{profile}":                     {"/admin/debug/pprof/heap", ""},
+		"GET /admin/performance/memory/leaks/{object_type}":    {"/admin/performance/memory/leaks/stream", ""},
+		"GET /admin/debug/flight-records/{name}":               {"/admin/debug/flight-records/" + flightName, ""},
 	}
 	gone, leave := context.WithCancel(t.Context())
 	leave()
@@ -224,7 +226,8 @@ func TestErrorsAreAsDescribed(t *testing.T) {
 	parts := allParts()
 	parts.Ready = func() error { return errors.New("draining") }
 	log := &fakeLog{err: errors.New("down"), flush: func(context.Context) (int, int, error) { return 0, 1, errors.New("down") }}
-	parts.Log = log
+	watch := &fakeMonitor{}
+	parts.Log, parts.Monitor = log, watch
 	f := newFixture(t, allOn(), parts)
 	d := describedBy(t, f)
 	const breaker, stream = "/admin/performance/circuit-breaker/{name}", "/admin/performance/streams/{id}/cancel"
@@ -239,6 +242,13 @@ func TestErrorsAreAsDescribed(t *testing.T) {
 	log.err = &BadQuery{"limit is no number"}
 	d.checkAnswer(t, f, "GET", "/admin/conversations", "/admin/conversations?limit=x", "", 400)
 	d.checkAnswer(t, f, "GET", "/admin/debug/pprof/{profile}", "/admin/debug/pprof/x", "", 404)
+	const leaks, records = "/admin/performance/memory/leaks/{object_type}", "/admin/debug/flight-records"
+	d.checkAnswer(t, f, "GET", leaks, "/admin/performance/memory/leaks/x", "", 404)
+	d.checkAnswer(t, f, "GET", records+"/{name}", records+"/x", "", 404)
+	watch.err = errors.New("full")
+	d.checkAnswer(t, f, "GET", records, records, "", 503)
+	d.checkAnswer(t, f, "POST", records, records, "", 503)
+	d.checkAnswer(t, f, "GET", records+"/{name}", records+"/x", "", 503)
 	d.checkAnswer(t, f, "PUT", "/admin/log-level", "/admin/log-level", "{", 400)
 	d.checkAnswer(t, f, "PUT", "/admin/log-level", "/admin/log-level", "{}", 422)
 	d.checkAnswer(t, f, "PUT", "/admin/log-level", "/admin/log-level", strings.Repeat(" ", 2*maxBodyBytes), 413)

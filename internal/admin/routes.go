@@ -46,6 +46,9 @@ func (s *Server) adminRoutes() []route {
 			route{http.MethodGet, "/conversations", s.read(s.conversations)},
 		)
 	}
+	if s.parts.Monitor != nil {
+		routes = append(routes, s.monitorRoutes()...)
+	}
 	if s.parts.Config != nil {
 		routes = append(routes, route{http.MethodGet, "/config", s.read(s.config)})
 	}

@@ -32,6 +32,8 @@ func TestRoutesWithEveryPart(t *testing.T) {
 		"GET /",
 		"GET /admin/config",
 		"GET /admin/conversations",
+		"GET /admin/debug/flight-records",
+		"GET /admin/debug/flight-records/{name}",
 		"GET /admin/debug/pprof/",
 		"GET /admin/debug/pprof/cmdline",
 		"GET /admin/debug/pprof/profile",
@@ -44,15 +46,23 @@ func TestRoutesWithEveryPart(t *testing.T) {
 		"GET /admin/performance/cache/stats",
 		"GET /admin/performance/circuit-breaker/{name}/status",
 		"GET /admin/performance/circuit-breakers/all",
+		"GET /admin/performance/event-loop/diagnostics",
+		"GET /admin/performance/event-loop/status",
 		"GET /admin/performance/health/comprehensive",
+		"GET /admin/performance/memory/diagnostics",
+		"GET /admin/performance/memory/leaks",
+		"GET /admin/performance/memory/leaks/{object_type}",
+		"GET /admin/performance/sessions",
 		"GET /admin/performance/streams",
 		"GET /livez",
 		"GET /metrics",
 		"GET /readyz",
 		"POST /admin/config/reload",
+		"POST /admin/debug/flight-records",
 		"POST /admin/performance/batch/conversation-logger/flush",
 		"POST /admin/performance/cache/clear",
 		"POST /admin/performance/circuit-breaker/{name}/reset",
+		"POST /admin/performance/memory/gc",
 		"POST /admin/performance/streams/{id}/cancel",
 		"PUT /admin/log-level",
 	}
@@ -75,6 +85,8 @@ func TestRoutesOfAbsentParts(t *testing.T) {
 		"GET /admin/performance/streams", "POST /admin/performance/streams/x/cancel",
 		"GET /admin/performance/cache/stats", "POST /admin/performance/cache/clear", "GET /admin/conversations",
 		"GET /admin/performance/batch/conversation-logger/stats", "POST /admin/performance/batch/conversation-logger/flush",
+		"GET /admin/performance/event-loop/status", "GET /admin/performance/memory/leaks", "POST /admin/performance/memory/gc",
+		"GET /admin/performance/sessions", "GET /admin/debug/flight-records", "POST /admin/debug/flight-records",
 		"GET /debug/pprof/", "GET /debug/pprof/heap",
 	} {
 		method, path, _ := strings.Cut(target, " ")
@@ -100,6 +112,8 @@ func TestWrongMethod(t *testing.T) {
 		{"GET", "/admin/performance/batch/conversation-logger/flush", "POST"},
 		{"DELETE", "/admin/conversations", "GET, HEAD"},
 		{"POST", "/admin/debug/pprof/heap", "GET, HEAD"},
+		{"GET", "/admin/performance/memory/gc", "POST"},
+		{"DELETE", "/admin/debug/flight-records", "GET, HEAD, POST"},
 		{"BREW", "/admin/config", "GET, HEAD"},
 	}
 	for _, tt := range tests {
@@ -127,7 +141,8 @@ func TestHead(t *testing.T) {
 	for _, path := range []string{"/", "/livez", "/readyz", "/metrics", "/admin/openapi.json", "/admin/config", "/admin/log-level",
 		"/admin/performance/circuit-breakers/all", "/admin/performance/circuit-breaker/default/status",
 		"/admin/performance/health/comprehensive", "/admin/performance/streams", "/admin/performance/cache/stats",
-		"/admin/performance/batch/conversation-logger/stats", "/admin/conversations"} {
+		"/admin/performance/batch/conversation-logger/stats", "/admin/conversations", "/admin/performance/event-loop/status",
+		"/admin/debug/flight-records", "/admin/debug/flight-records/" + flightName} {
 		lengths := map[string]int64{}
 		for _, method := range []string{"GET", "HEAD"} {
 			r, err := http.NewRequestWithContext(t.Context(), method, server.URL+path, nil)

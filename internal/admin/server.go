@@ -32,6 +32,7 @@ type Parts struct {
 	Streams  Streams
 	Cache    Cache
 	Log      Log
+	Monitor  Monitor
 	// Config returns the effective configuration, secrets masked, as a value
 	// for encoding/json.
 	Config func() any

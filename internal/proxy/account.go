@@ -11,6 +11,7 @@ import (
 
 // account counts the exchange and writes its line, when all is over.
 func (x *exchange) account() {
+	x.work(stepAccount)
 	now := time.Now()
 	m, r, t := x.s.opts.Metrics, &x.report, &x.tally
 	upstream := x.servedBy()
@@ -43,9 +44,22 @@ func (x *exchange) account() {
 			s.completion.Observe(float64(t.summary.Usage.Completion))
 		}
 	}
+	x.see()
 	x.amend(now)
+	x.work(stepLog)
 	x.clearFor()
 	x.log(now, upstream, streamed)
+}
+
+// see counts the exchange to its session, if it has one.
+func (x *exchange) see() {
+	if x.s.opts.Seen == nil || x.report.refused {
+		return
+	}
+	if id := x.sessionID(); id != "" {
+		usage := &x.tally.summary.Usage
+		x.s.opts.Seen(id, x.bytesIn()+x.report.bytesOut, usage.Prompt+usage.Completion)
+	}
 }
 
 // knownStatus keeps an upstream's invented statuses out of the labels.

@@ -51,6 +51,7 @@ func TestBlobIsStreamed(t *testing.T) {
 	b := newBackend(t)
 	r := start(t, nil, b)
 	c := dial(t, r.addr)
+	runtime.GC() // what earlier tests left is not this one's
 	sent := make(chan error, 1)
 	go func() {
 		fmt.Fprintf(c, "POST /api/blobs/sha256:1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n", size)

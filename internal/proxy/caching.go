@@ -91,6 +91,7 @@ func (x *exchange) consult(ctx context.Context) (cache.Turn, *refusal) {
 	if x.s.opts.Cache == nil || !x.parsed {
 		return cache.Turn{}, nil
 	}
+	x.work(stepConsultCache)
 	h := x.r.Header
 	wishes := cache.DirectivesOf(h)
 	why := x.s.opts.Cache.Admit(cache.Ask{
@@ -156,6 +157,7 @@ func (x *exchange) converter() func(*cache.Entry, cache.Form) (*cache.Conversion
 
 // replay answers with an entry.
 func (x *exchange) replay(e *cache.Entry, status string) (abort bool) {
+	x.work(stepReplay)
 	c := &x.caching
 	c.status, c.reason, c.age = status, "", e.Age()
 	x.report.status, x.report.ended = e.Status, byUpstream
@@ -170,6 +172,7 @@ func (x *exchange) replay(e *cache.Entry, status string) (abort bool) {
 	x.head(to, int64(len(e.Body)), e.Form != cache.Whole)
 	x.keeping.chunks = [][]byte{e.Body}
 	x.record() // before the client can have it all
+	x.rest()
 	x.w.WriteHeader(e.Status)
 	if x.conn != nil {
 		x.conn.stall.Store(int64(x.s.opts.Streams[e.Upstream].WriteStallTimeout))
@@ -219,6 +222,7 @@ func (x *exchange) begun() {
 		return
 	}
 	c.recording = c.lead.Start(cache.Answer{Status: a.Status, Header: a.Header, Length: a.Length, Upstream: a.Upstream.Name()})
+	x.trackRecording()
 }
 
 // passing shares bytes of the answer before they go to this client.

@@ -48,6 +48,9 @@ type exchange struct {
 	tenant  string // what the caller is known by
 	asked   dialect.Request
 
+	session     string // by sessionID, once sessionRead
+	sessionRead bool
+
 	ctx    context.Context
 	cancel context.CancelCauseFunc // nil where nothing but the client can end it
 	// asking is the upstream that has the request, for the one question
@@ -63,6 +66,7 @@ type exchange struct {
 	tally   tally
 	keeping keeping
 	caching caching
+	watched watched
 	report  report
 }
 
@@ -109,6 +113,7 @@ func (x *exchange) run() (abort bool) {
 	if no := x.admit(); no != nil {
 		return x.refuse(no)
 	}
+	x.rest()
 	if no := x.read(); no != nil {
 		return x.refuse(no)
 	}
@@ -118,6 +123,7 @@ func (x *exchange) run() (abort bool) {
 	if no != nil {
 		return x.refuse(no)
 	}
+	x.rest()
 	return x.take(turn)
 }
 
@@ -160,6 +166,7 @@ func (x *exchange) ask(lead *cache.Lead) (abort bool) {
 // admit names the exchange and lets it in, or says why not.
 func (x *exchange) admit() *refusal {
 	x.id = requestID(x.r.Header)
+	x.watchSelf()
 	x.path = cleanPath(x.r.URL.Path)
 	x.route = dialect.RouteOf(x.r.Method, x.path)
 	x.parsed = x.route.Kind == dialect.KindGenerate || x.route.Kind == dialect.KindEmbed
@@ -195,6 +202,7 @@ func (x *exchange) read() *refusal {
 	if no := x.readBody(); no != nil {
 		return no
 	}
+	x.work(stepReadRequest)
 	plain, no := x.inspected()
 	if no != nil {
 		return no
@@ -271,6 +279,8 @@ func (x *exchange) call() *upstream.Call {
 
 // prepare adds what is needed once there is somebody to ask.
 func (x *exchange) prepare(c *upstream.Call) {
+	x.work(stepDispatch)
+	defer x.rest()
 	c.Upgrade = upgradeOf(x.r.Header) // before what it stands in is stripped
 	c.Header = x.outbound()
 	c.Informational = x.informational
@@ -336,6 +346,7 @@ func (x *exchange) release() {
 		bodies.Put(x.buffer)
 	}
 	x.buffer = nil
+	x.letGo()
 }
 
 // requestID is the client's own id if it is fit to be shown, else a new one.

@@ -89,6 +89,7 @@ func (x *exchange) leave() {
 // watchFlight makes the flight's context the exchange's.
 func (x *exchange) watchFlight(lead *cache.Lead) (stop func()) {
 	x.caching.lead = lead
+	x.trackFlight()
 	x.ctx, x.cancel = lead.Context(), lead.Cancel
 	client := x.r.Context()
 	stopWatching := context.AfterFunc(client, func() {

@@ -79,6 +79,8 @@ func (x *exchange) record() {
 		return
 	}
 	k.written = true
+	x.work(stepRecord)
+	defer x.rest()
 	if x.tally.metered {
 		x.tally.summary = x.meter.Summary()
 	}
@@ -86,9 +88,18 @@ func (x *exchange) record() {
 	if r.Outcome != batchlog.Rejected {
 		r.RequestBody, r.Answer = x.plain, k.chunks
 	}
-	r.SessionID = dialect.SessionID(x.r.Header, x.s.opts.SessionHeaders, x.plain)
+	r.SessionID = x.sessionID()
 	x.s.opts.Journal.Append(r)
 	k.chunks = nil
+}
+
+// sessionID is the session that the exchange belongs to, or "". It is read once.
+func (x *exchange) sessionID() string {
+	if !x.sessionRead {
+		x.sessionRead = true
+		x.session = dialect.SessionID(x.r.Header, x.s.opts.SessionHeaders, x.plain)
+	}
+	return x.session
 }
 
 // amend corrects a record that said more than came true.
@@ -104,6 +115,7 @@ func (x *exchange) amend(now time.Time) {
 	if x.report.ended == byUpstream && x.tally.dropped == 0 {
 		return
 	}
+	x.work(stepRecord)
 	r := x.newRecord(now)
 	r.Revision = 1
 	x.s.opts.Journal.Append(r)

@@ -59,6 +59,7 @@ func (x *exchange) refuse(no *refusal) (abort bool) {
 	h["Content-Type"] = []string{"application/json"}
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	x.report.status = status
+	x.rest()
 	x.w.WriteHeader(status)
 	if x.r.Method == http.MethodHead {
 		return false

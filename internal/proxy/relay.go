@@ -49,11 +49,14 @@ const (
 
 // relay passes the answer on and judges it.
 func (x *exchange) relay() (abort bool) {
+	x.work(stepPassHead)
+	x.trackAnswer()
 	a := x.answer
 	x.report.status = a.Status
 	x.begun()
 	x.inbound(a.Header)
 	x.frame()
+	x.rest()
 	bodiless := x.r.Method == http.MethodHead || a.Status == http.StatusNoContent || a.Status == http.StatusNotModified
 	x.w.WriteHeader(a.Status)
 	sink := clientSink{ResponseWriter: x.w, flusher: flusherOf(x.w)}
@@ -87,12 +90,14 @@ func (x *exchange) relay() (abort bool) {
 	x.relaying = &r
 	streaming := x.buffered(&r, sink, a.Upstream.Name(), x.s.opts.Streams[a.Upstream.Name()])
 	err := r.Copy(sink, a.Body)
+	x.work(stepSettle)
 	x.report.bytesRead, x.report.bytesOut = r.BytesIn, r.BytesOut
 	x.conclude(err)
 	x.settle(&r, err)
 	x.tally.dropped = streaming.dropped()
 	x.settled(r.Ended, err, r.Broken, r.Events)
 	x.endAnswer() // the upstream's place is free, however slow the client is
+	x.rest()
 	if err = streaming.close(x, err); err == nil {
 		for name, values := range a.Trailer {
 			x.w.Header()[http.TrailerPrefix+name] = values

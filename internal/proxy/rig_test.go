@@ -26,6 +26,8 @@ type rig struct {
 	set   *upstream.Set
 	lines lines
 	log   *slog.Logger // writes to lines, unless a benchmark wants a real one
+	// tune changes what the server is built from; nil changes nothing.
+	tune func(*proxy.Options)
 	// What the admin API shows of streams.
 	reg      *prometheus.Registry
 	budget   *stream.Budget
@@ -55,6 +57,14 @@ func startAt(t testing.TB, configure func(*config.Config), urls ...string) *rig 
 
 func startLogged(t testing.TB, lines lines, log *slog.Logger, configure func(*config.Config), urls ...string) *rig {
 	t.Helper()
+	r := &rig{t: t, lines: lines, log: log}
+	r.start(configure, urls...)
+	return r
+}
+
+func (r *rig) start(configure func(*config.Config), urls ...string) {
+	t := r.t
+	t.Helper()
 	cfg := config.Default()
 	base := cfg.Upstreams[0]
 	cfg.Upstreams = nil
@@ -73,7 +83,7 @@ func startLogged(t testing.TB, lines lines, log *slog.Logger, configure func(*co
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{t: t, addr: ln.Addr().String(), lines: lines, log: log, done: make(chan error, 1)}
+	r.addr, r.done = ln.Addr().String(), make(chan error, 1)
 	server := r.build(cfg)
 	ctx, stop := context.WithCancel(context.Background())
 	r.stop = stop
@@ -90,7 +100,6 @@ func startLogged(t testing.TB, lines lines, log *slog.Logger, configure func(*co
 		}
 		r.set.Close()
 	})
-	return r
 }
 
 func (r *rig) build(cfg config.Config) *proxy.Server {
@@ -112,7 +121,7 @@ func (r *rig) build(cfg config.Config) *proxy.Server {
 		r.t.Fatal(err)
 	}
 	r.budget = stream.NewBudget(cfg.Stream.TotalBufferBytes)
-	server, err := proxy.New(proxy.Options{
+	opts := proxy.Options{
 		Config:         cfg.Config,
 		Upstreams:      r.set,
 		Streams:        streams,
@@ -126,7 +135,11 @@ func (r *rig) build(cfg config.Config) *proxy.Server {
 		DrainTimeout:   cfg.Shutdown.DrainTimeout,
 		Log:            r.log,
 		Metrics:        proxy.NewMetrics(reg),
-	}, true)
+	}
+	if r.tune != nil {
+		r.tune(&opts)
+	}
+	server, err := proxy.New(opts, true)
 	if err != nil {
 		r.t.Fatal(err)
 	}

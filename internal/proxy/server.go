@@ -46,6 +46,14 @@ type Options struct {
 	MaxRecordBytes int64
 	// SessionHeaders are looked at in this order for a session's id.
 	SessionHeaders []string
+	// Begin is told of each exchange, and what it returns of its steps; nil is
+	// off.
+	Begin func(requestID string) Steps
+	// Tracker follows what exchanges make; nil is off.
+	Tracker Tracker
+	// Seen is told of each exchange that belongs to a session: the bytes of its
+	// bodies and the tokens that it took. nil is off.
+	Seen func(session string, bytes, tokens int64)
 	// Finishes tells that some upstream goes on after its client left.
 	Finishes bool
 	// Secret tells that some upstream's headers hold a secret.

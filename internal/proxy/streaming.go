@@ -37,6 +37,7 @@ func (x *exchange) buffered(r *stream.Relay, sink clientSink, name string, setti
 	}
 	s := &streaming{buffer: stream.NewBuffer(settings, sink, gate, x.s.opts.Budget, x.s.opts.StreamEvents)}
 	r.Buffer = s.buffer
+	x.trackStream(s.buffer)
 	if lead, recording := x.caching.lead, x.caching.recording; recording != nil {
 		s.buffer.Needed(func() bool { return lead.Shared() && recording.Within() })
 	}

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"slices"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/vega-proxy/vega-proxy/internal/admin"
+	"github.com/vega-proxy/vega-proxy/internal/cache"
+	"github.com/vega-proxy/vega-proxy/internal/monitor"
+	"github.com/vega-proxy/vega-proxy/internal/proxy"
+	"github.com/vega-proxy/vega-proxy/internal/stream"
+	"github.com/vega-proxy/vega-proxy/internal/upstream"
+)
+
+// openMonitor makes what watches the process.
+func (a *app) openMonitor() {
+	a.monitor = monitor.New(a.cfg.Monitor, a.cfg.DataDir, a.log, a.reg)
+	a.monitor.Steps(proxy.StepNames()...)
+}
+
+// watch shows the exchanges to the monitor.
+func (a *app) watch(opts *proxy.Options) {
+	opts.Begin = func(requestID string) proxy.Steps { return a.monitor.Begin(requestID) }
+	opts.Tracker = tracker{a.monitor}
+	opts.Seen = a.monitor.Seen
+}
+
+// tracker has the monitor follow what exchanges make.
+type tracker struct{ m *monitor.Monitor }
+
+// What is followed is taken to hold as many bytes, beside an exchange.
+const (
+	streamSize    = 16 << 10
+	bodySize      = 8 << 10
+	recordingSize = 16 << 10
+	flightSize    = 1 << 10
+)
+
+func (t tracker) Exchange(id *string, size int64) (done func()) {
+	return monitor.Track(t.m, monitor.KindExchange, id, size, *id)
+}
+
+func (t tracker) Stream(b *stream.Buffer, requestID string) (done func()) {
+	return monitor.Track(t.m, monitor.KindStream, b, streamSize, requestID)
+}
+
+func (t tracker) UpstreamBody(a *upstream.Answer, requestID string) (done func()) {
+	return monitor.Track(t.m, monitor.KindUpstreamBody, a.Response, bodySize, requestID)
+}
+
+func (t tracker) Recording(r *stream.Recording, requestID string) (done func()) {
+	return monitor.Track(t.m, monitor.KindRecording, r, recordingSize, requestID)
+}
+
+func (t tracker) Flight(l *cache.Lead, requestID string) (done func()) {
+	return monitor.Track(t.m, monitor.KindFlight, l, flightSize, requestID)
+}
+
+// watcher shows the monitor to the admin API.
+type watcher struct{ *monitor.Monitor }
+
+func (w watcher) Status() any         { return w.Monitor.Status() }
+func (w watcher) Diagnose() any       { return w.Monitor.Diagnose() }
+func (w watcher) Sessions() any       { return w.Monitor.Sessions() }
+func (w watcher) Leaks() any          { return w.Monitor.Leaks() }
+func (w watcher) DiagnoseMemory() any { return w.Monitor.DiagnoseMemory() }
+func (w watcher) GC() any             { return w.Monitor.GC() }
+
+func (w watcher) LeaksOf(objectType string) (any, bool) { return w.Monitor.LeaksOf(objectType) }
+func (w watcher) FlightRecords() (any, error)           { return w.Monitor.FlightRecords() }
+
+func (w watcher) RecordFlight(ctx context.Context) (any, error) { return w.Monitor.RecordFlight(ctx) }
+
+// healthGauge shows the health of each component at a scrape.
+type healthGauge struct{ reports []func() admin.Component }
+
+var healthStatus = prometheus.NewDesc("vega_health_status",
+	"How well a part of the proxy is: 0 healthy, 1 warning, 2 critical.", []string{"component"}, nil)
+
+func (healthGauge) Describe(ch chan<- *prometheus.Desc) { ch <- healthStatus }
+
+func (g healthGauge) Collect(ch chan<- prometheus.Metric) {
+	order := []admin.Status{admin.Healthy, admin.Warning, admin.Critical}
+	for _, report := range g.reports {
+		c := report()
+		ch <- prometheus.MustNewConstMetric(healthStatus, prometheus.GaugeValue, float64(slices.Index(order, c.Status)), c.Name)
+	}
+}
