@@ -75,7 +75,7 @@ const (
 
 // Meter reads one answer: event by event, or as a whole. The zero Meter reads
 // nothing until Reset. It is for one goroutine, allocates nothing for an
-// ordinary event, and keeps none of the bytes it is shown.
+// ordinary event, and keeps of the bytes it is shown a copy of one event at most.
 type Meter struct {
 	rt      Route
 	framing Framing
@@ -87,6 +87,7 @@ type Meter struct {
 	spoiled  bool    // a choice ended badly, or there were too many
 
 	joined []byte // several data lines of one event
+	mould  mould  // of the last event that had nothing but text
 }
 
 // choices is a set of choice indexes.
@@ -113,7 +114,7 @@ func (m *Meter) Reset(rt Route, f Framing) {
 	if cap(joined) > maxJoined {
 		joined = nil
 	}
-	*m = Meter{rt: rt, framing: f, joined: joined}
+	*m = Meter{rt: rt, framing: f, joined: joined, mould: mould{head: m.mould.head[:0], tail: m.mould.tail[:0]}}
 }
 
 // metered tells whether answers on this route are read at all.
@@ -131,7 +132,15 @@ func (m *Meter) Event(ev []byte) Signal {
 	}
 	switch m.framing {
 	case FramingSSE:
-		return m.events(ev)
+		if m.mould.holds(ev) {
+			m.sum.ContentEvents++
+			return Content
+		}
+		sig := m.events(ev)
+		if sig == Content {
+			m.mould.learn(m.rt.Op, ev)
+		}
+		return sig
 	case FramingNDJSON:
 		return m.document(ev, nil)
 	default:
