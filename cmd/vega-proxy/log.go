@@ -14,7 +14,7 @@ func newLogger(w io.Writer, format string, level *slog.LevelVar) *slog.Logger {
 	if format == "text" {
 		return slog.New(slog.NewTextHandler(w, opts))
 	}
-	return slog.New(slog.NewJSONHandler(w, opts))
+	return slog.New(lineHandler{Handler: slog.NewJSONHandler(w, opts), w: w})
 }
 
 // gather collects the log's lines and writes them from a goroutine of its own:
