@@ -45,7 +45,8 @@ func (x *exchange) refuse(no *refusal) (abort bool) {
 	status := statuses[no.code]
 	h := x.w.Header()
 	x.mark(h)
-	h[headerError] = []string{string(no.code)}
+	own := x.s.errorAnswer(x.route.Dialect, status, no)
+	h[headerError] = own.code
 	if no.retryAfter > 0 {
 		h["Retry-After"] = []string{strconv.Itoa(int(math.Ceil(no.retryAfter.Seconds())))}
 	}
@@ -55,18 +56,40 @@ func (x *exchange) refuse(no *refusal) (abort bool) {
 	if no.close {
 		h["Connection"] = []string{"close"}
 	}
-	body := dialect.ErrorBody(x.route.Dialect, status, string(no.code), no.message)
-	h["Content-Type"] = []string{"application/json"}
-	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	h["Content-Type"] = jsonType
+	h["Content-Length"] = own.length
 	x.report.status = status
 	x.rest()
 	x.w.WriteHeader(status)
 	if x.r.Method == http.MethodHead {
 		return false
 	}
-	n, err := x.w.Write(body)
+	n, err := x.w.Write(own.body)
 	x.report.bytesOut = int64(n)
 	return err != nil
+}
+
+var jsonType = []string{"application/json"}
+
+// errorAnswer is an answer of the proxy's own. It is not changed once made, and
+// shared by equal refusals.
+type errorAnswer struct {
+	dialect      dialect.Dialect
+	message      string
+	code, length []string // as header values
+	body         []byte
+}
+
+// errorAnswer words a refusal, or takes the one before if it was the same: during
+// an outage they all are.
+func (s *Server) errorAnswer(d dialect.Dialect, status int, no *refusal) *errorAnswer {
+	if last := s.lastError.Load(); last != nil && last.dialect == d && last.message == no.message && last.code[0] == string(no.code) {
+		return last
+	}
+	body := dialect.ErrorBody(d, status, string(no.code), no.message)
+	a := &errorAnswer{dialect: d, message: no.message, code: []string{string(no.code)}, length: []string{strconv.Itoa(len(body))}, body: body}
+	s.lastError.Store(a)
+	return a
 }
 
 // endedBy says whose doing a code is.

@@ -77,11 +77,12 @@ type Server struct {
 	seen     *cache.Memo[seen] // nil without a cache
 	tls      *tls.Config       // nil is cleartext
 
-	base     context.Context // ends when what is in flight is cut; set by Serve
-	draining atomic.Bool
-	mu       sync.Mutex
-	inFlight int
-	idle     chan struct{} // closed when draining and nothing is in flight
+	base      context.Context // ends when what is in flight is cut; set by Serve
+	draining  atomic.Bool
+	lastError atomic.Pointer[errorAnswer]
+	mu        sync.Mutex
+	inFlight  int
+	idle      chan struct{} // closed when draining and nothing is in flight
 }
 
 // New checks the options and builds the server. loopback tells that its listener
