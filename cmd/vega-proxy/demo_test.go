@@ -54,6 +54,15 @@ func TestDemoInvites(t *testing.T) {
 		do(t, c, http.MethodPost, p.proxy+chatPath, chat).want(t, http.StatusServiceUnavailable, "")
 	}
 	do(t, c, http.MethodPost, p.proxy+chatPath, chat).want(t, http.StatusServiceUnavailable, "breaker_open")
+	// An open breaker refuses the mending, too: it is reset first.
+	do(t, c, http.MethodDelete, p.proxy+"/__sim/fault", "").want(t, http.StatusServiceUnavailable, "breaker_open")
+	p.breaker(c, "default", "reset")
+	if r := do(t, c, http.MethodDelete, p.proxy+"/__sim/fault", ""); r.status != http.StatusOK {
+		t.Errorf("mending the backend: %d %s", r.status, r.body)
+	}
+	if r := do(t, c, http.MethodPost, p.proxy+chatPath, chat); r.status != http.StatusOK {
+		t.Errorf("after it was mended: %d %s", r.status, r.body)
+	}
 
 	p.signal(syscall.SIGINT)
 	p.wantExit(0)

@@ -79,7 +79,7 @@ func New(cfg Config, dataDir, instance string, log *slog.Logger, reg prometheus.
 		return nil, fmt.Errorf("open the spool: %w", err)
 	}
 	if found.Records > 0 || found.Damaged > 0 || found.StateLost {
-		log.Info("conversations were left in the spool; they are stored now", "records", found.Records, "bytes", found.Bytes,
+		log.Info("conversations were left in the spool; they will be stored", "records", found.Records, "bytes", found.Bytes,
 			"damaged", found.Damaged, "state_lost", found.StateLost)
 	}
 	return newLog(cfg, queue, sink, newAside(dataDir), reducer, instance, log, reg), nil
