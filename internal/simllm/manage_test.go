@@ -99,6 +99,9 @@ func TestBlobs(t *testing.T) {
 	blob := strings.Repeat("layer", 100_000)
 	sum := sha256.Sum256([]byte(blob))
 	path := "/api/blobs/sha256:" + hex.EncodeToString(sum[:])
+	// What is answered unread is short: net/http closes the connection on a long
+	// body, and its client may see that before the answer.
+	const unread = "layer"
 	for i, c := range []struct {
 		method, path, body string
 		status             int
@@ -107,9 +110,9 @@ func TestBlobs(t *testing.T) {
 		{"POST", path, blob + "!", 400},
 		{"POST", path, blob, 201},
 		{"HEAD", path, "", 200},
-		{"POST", path, blob, 200},
-		{"POST", "/api/blobs/sha256:12", blob, 400},
-		{"POST", "/api/blobs/md5:" + hex.EncodeToString(sum[:]), blob, 400},
+		{"POST", path, unread, 200},
+		{"POST", "/api/blobs/sha256:12", unread, 400},
+		{"POST", "/api/blobs/md5:" + hex.EncodeToString(sum[:]), unread, 400},
 	} {
 		if got := send(t, ts, c.method, c.path, c.body); got.status != c.status {
 			t.Errorf("step %d, %s %.30s: %d %s, want %d", i, c.method, c.path, got.status, got.body, c.status)
