@@ -37,6 +37,7 @@ var arrows = map[string][]string{
 	"internal/resilience": nil,
 	"internal/simllm":     nil,
 	"internal/stream":     nil,
+	"internal/testkit":    nil,
 }
 
 // engines are the packages that one part alone may know, so that it alone
@@ -52,6 +53,8 @@ var engines = map[string][]string{
 	"net/http/pprof": {"internal/admin"},
 	// A simulated backend must not be reachable from serving code.
 	module + "internal/simllm": {"cmd", "internal/simllm"},
+	// Only tests may: they are free.
+	module + "internal/testkit": {"internal/testkit"},
 }
 
 func TestImports(t *testing.T) {

@@ -16,19 +16,19 @@ func TestPostgresOutage(t *testing.T) {
 	t.Parallel()
 	pg := newPostgres(t)
 	_, backend := simulate(t, simllm.Config{Tokens: 5})
-	p := serve(t, upstreamAt(backend)+"cache: {policy: 'off'}\nbatchlog: {batch_size: 10, flush_interval: 50ms}\n", "--database", pg.url("log"))
-	where := []string{"--data-dir", p.dataDir, "--database", pg.url("log")}
+	p := serve(t, upstreamAt(backend)+"cache: {policy: 'off'}\nbatchlog: {batch_size: 10, flush_interval: 50ms}\n", "--database", pg.URL("log"))
+	where := []string{"--data-dir", p.dataDir, "--database", pg.URL("log")}
 	l := &crowd{received: map[string]bool{}}
 	stop := l.start(t, p.proxy)
 	for range 2 {
 		l.more(t, 50)
-		pg.stop()
+		pg.Kill()
 		p.wait("conversations cannot be stored; they stay in the spool")
 		l.more(t, 100)
 		if a := audited(t, where...); a.Spooled == 0 || a.InSink != -1 || !strings.Contains(a.SinkError, "connect to Postgres") {
 			t.Errorf("while the database is away: %+v", a)
 		}
-		pg.start()
+		pg.restart()
 	}
 	l.more(t, 50)
 	stop()
@@ -81,14 +81,14 @@ func TestAuditMisses(t *testing.T) {
 	t.Parallel()
 	pg := newPostgres(t)
 	_, backend := simulate(t, simllm.Config{Tokens: 3})
-	p := serve(t, upstreamAt(backend)+quick, "--database", pg.url("log"))
+	p := serve(t, upstreamAt(backend)+quick, "--database", pg.URL("log"))
 	c := newClient(t)
 	for range 2 {
 		do(t, c, http.MethodPost, p.proxy+chatPath, chat).want(t, http.StatusOK, "")
 	}
 	p.flush(c)
 	pg.execute("log", "DELETE FROM conversations WHERE id = (SELECT id FROM conversations LIMIT 1)")
-	out, stderr, code := execute(t, nil, "audit", "--format", "json", "--data-dir", p.dataDir, "--database", pg.url("log"))
+	out, stderr, code := execute(t, nil, "audit", "--format", "json", "--data-dir", p.dataDir, "--database", pg.URL("log"))
 	if code != 1 || !strings.Contains(out, `"balanced": false`) || !strings.Contains(stderr, "conversations are missing") {
 		t.Errorf("code %d\n%s%s", code, out, stderr)
 	}

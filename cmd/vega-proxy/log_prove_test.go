@@ -8,5 +8,5 @@ import "testing"
 // database.
 func TestKilledOften(t *testing.T) {
 	t.Run("sqlite", func(t *testing.T) { killUnderLoad(t, 500, "") })
-	t.Run("postgres", func(t *testing.T) { killUnderLoad(t, 500, newPostgres(t).url("log")) })
+	t.Run("postgres", func(t *testing.T) { killUnderLoad(t, 500, newPostgres(t).URL("log")) })
 }

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/vega-proxy/vega-proxy/internal/simllm"
+	"github.com/vega-proxy/vega-proxy/internal/testkit/postgres"
 )
 
 // hunt reports each secret that is in a text.
@@ -78,14 +79,14 @@ upstreams:
 client_keys: ["file:`+writeFile(t, "client", "planted-client-file\n")+`"]
 admin: {api_key: "file:`+writeFile(t, "admin", "planted-admin-file\n")+`"}
 batchlog: {flush_interval: 1h}
-`, "--log-level", "debug", "--database", pg.url("log"))
+`, "--log-level", "debug", "--database", pg.URL("log"))
 	if err := os.WriteFile(filepath.Join(p.dataDir, "admin-key"), []byte("planted-admin-file"), 0o600); err != nil { // for key
 		t.Fatal(err)
 	}
 	c := newClient(t)
 	secrets := []string{
 		"planted-variable", "planted-key-file", "planted-client-file", "planted-header", "planted-cookie", "planted-query", "planted-wrong",
-		"planted-proxy", "planted-google", "planted-azure", pgPassword,
+		"planted-proxy", "planted-google", "planted-azure", postgres.Password,
 	}
 	asked := 0
 	ask := func(path, body string, headers ...string) {
@@ -103,7 +104,7 @@ batchlog: {flush_interval: 1h}
 		ask(s.path, fmt.Sprintf(s.body, "marker"), "X-Sim-Fail", "500")
 		ask(s.path, fmt.Sprintf(s.body, "marker"), "X-Sim-Fail", "error-event")
 	}
-	where := []string{"--data-dir", p.dataDir, "--database", pg.url("log")}
+	where := []string{"--data-dir", p.dataDir, "--database", pg.URL("log")}
 	if err := os.Remove(filepath.Join(p.dataDir, "admin-key")); err != nil {
 		t.Fatal(err)
 	}
@@ -115,9 +116,9 @@ batchlog: {flush_interval: 1h}
 	if all := exported(t, where...); len(all) != asked {
 		t.Errorf("%d requests are %d conversations", asked, len(all))
 	}
-	pg.stop()
-	huntFiles(t, filepath.Join(pg.dir, "data"), secrets)
-	pg.start()
+	pg.Kill()
+	huntFiles(t, filepath.Join(pg.Dir(), "data"), secrets)
+	pg.restart()
 }
 
 // credentials have the shapes that `redact: [builtin]` knows; where there is a

@@ -15,6 +15,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/vega-proxy/vega-proxy/internal/testkit/postgres"
 )
 
 // TestPostgresGoesAway: killed, not there, back, and then its connection cut
@@ -25,9 +27,7 @@ func TestPostgresGoesAway(t *testing.T) {
 	l := open(t, cfg, t.TempDir())
 	appendN(l, 10)
 	flushAll(t, l)
-	if err := shared.kill(); err != nil {
-		t.Fatal(err)
-	}
+	shared.Kill()
 	appendN(l, 10)
 	for range 3 {
 		if gone, remaining, err := l.Flush(t.Context()); gone != 0 || remaining != 10 || err != nil {
@@ -37,7 +37,7 @@ func TestPostgresGoesAway(t *testing.T) {
 	if st := l.Stats(); st.SinkError == "" || st.FailedBatches < 3 {
 		t.Errorf("%+v", st)
 	}
-	if err := shared.start(); err != nil {
+	if err := shared.Start(); err != nil {
 		t.Fatal(err)
 	}
 	flushAll(t, l)
@@ -58,7 +58,7 @@ func TestPostgresGoesAway(t *testing.T) {
 		_, _, err := l.Flush(t.Context())
 		tried <- err
 	}()
-	other := connect(t, shared.url(pgPassword))
+	other := connect(t, shared.URL(""))
 	for cut := false; !cut && t.Context().Err() == nil; {
 		err := other.QueryRow(t.Context(), `SELECT coalesce(bool_or(pg_terminate_backend(pid)), false) FROM pg_stat_activity
 			WHERE application_name = 'vega-proxy' AND wait_event_type = 'Lock'`).Scan(&cut)
@@ -118,7 +118,7 @@ func TestPostgresHangs(t *testing.T) {
 // those that serve a log.
 func backends(t *testing.T) []int {
 	t.Helper()
-	rows, err := connect(t, shared.url(pgPassword)).Query(t.Context(), "SELECT pid FROM pg_stat_activity WHERE application_name = 'vega-proxy'")
+	rows, err := connect(t, shared.URL("")).Query(t.Context(), "SELECT pid FROM pg_stat_activity WHERE application_name = 'vega-proxy'")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,14 +126,14 @@ func backends(t *testing.T) []int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return append(pids, shared.process.Process.Pid)
+	return append(pids, shared.PID())
 }
 
 // TestWrongPassword: it is said, without the password, and nothing is lost.
 func TestWrongPassword(t *testing.T) {
 	good := database(t)
 	cfg := testConfig()
-	cfg.Database = strings.Replace(good, pgPassword, "wr0ng-s3cret", 1)
+	cfg.Database = strings.Replace(good, postgres.Password, "wr0ng-s3cret", 1)
 	dir := t.TempDir()
 	var said bytes.Buffer
 	l, err := New(cfg, dir, "here", slog.New(slog.NewTextHandler(&said, nil)), prometheus.NewRegistry())
