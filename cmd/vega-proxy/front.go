@@ -31,6 +31,7 @@ func (a *app) buildFront() (err error) {
 
 		JournalEmbeddings: a.cfg.Batchlog.Embeddings,
 		MaxRecordBytes:    a.cfg.Batchlog.MaxRecordBytes,
+		MaxHeldBytes:      a.cfg.Batchlog.MaxHeldBytes,
 		SessionHeaders:    a.cfg.Batchlog.SessionHeaders,
 	}
 	a.watch(&opts)

@@ -3,6 +3,7 @@ package batchlog
 import (
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -71,10 +72,10 @@ func BenchmarkEncode(b *testing.B) {
 	}
 	l := &Log{cfg: cfg, reducer: reducer}
 	r := kibibyte()
-	var buf []byte
+	var p payload
 	b.ReportAllocs()
 	for b.Loop() {
-		if buf, err = l.encode(buf[:0], r); err != nil {
+		if _, err = l.encode(&p, r); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -106,7 +107,7 @@ func BenchmarkWholeWay(b *testing.B) {
 // BenchmarkRead is the reading of a record behind the spool.
 func BenchmarkRead(b *testing.B) {
 	r := kibibyte()
-	payload := appendRaw(nil, r, "t")
+	payload := slices.Concat(new(payload).raw(r, "t")...)
 	b.ReportAllocs()
 	defer onCPU(b)()
 	for b.Loop() {

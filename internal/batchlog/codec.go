@@ -35,9 +35,17 @@ const (
 	flagIncomplete
 )
 
-// appendRaw writes a record with its bodies as they are.
-func appendRaw(b []byte, r *Record, tenant string) []byte {
-	b = append(b, formRaw)
+// payload is what is written for one record, in pieces, so that bodies are copied
+// only once: into what goes to the disk.
+type payload struct {
+	head  []byte
+	parts [][]byte
+}
+
+// raw writes a record with its bodies as they are. The parts are valid for as long
+// as the record is, and until the next call.
+func (p *payload) raw(r *Record, tenant string) [][]byte {
+	b := append(p.head[:0], formRaw)
 	b = append(b, r.ID[:]...)
 	var flags byte
 	if r.Streamed {
@@ -64,16 +72,27 @@ func appendRaw(b []byte, r *Record, tenant string) []byte {
 		b = append(b, s...)
 	}
 	b = binary.AppendUvarint(b, uint64(len(r.RequestBody)))
-	b = append(b, r.RequestBody...)
+	before := len(b)
 	size := 0
 	for _, piece := range r.Answer {
 		size += len(piece)
 	}
 	b = binary.AppendUvarint(b, uint64(size))
-	for _, piece := range r.Answer {
-		b = append(b, piece...)
+	p.head = b
+	p.parts = append(p.parts[:0], b[:before], r.RequestBody, b[before:])
+	p.parts = append(p.parts, r.Answer...)
+	return p.parts
+}
+
+// row writes a record that was read before.
+func (p *payload) row(c *Conversation) ([][]byte, error) {
+	row, err := json.Marshal(c)
+	if err != nil {
+		return nil, fmt.Errorf("write a record for the spool: %w", err)
 	}
-	return b
+	p.head = append(p.head[:0], formRow)
+	p.parts = append(p.parts[:0], p.head, row)
+	return p.parts, nil
 }
 
 // parseRaw reads what appendRaw wrote, without the form. The record's tenant
@@ -109,15 +128,6 @@ func parseRaw(b []byte) (*Record, error) {
 		return nil, errPayload
 	}
 	return &r, nil
-}
-
-// appendRow writes a record that was read before.
-func appendRow(b []byte, c *Conversation) ([]byte, error) {
-	row, err := json.Marshal(c)
-	if err != nil {
-		return nil, fmt.Errorf("write a record for the spool: %w", err)
-	}
-	return append(append(b, formRow), row...), nil
 }
 
 // parsePayload reads what was spooled, and reads the bodies of a raw record.

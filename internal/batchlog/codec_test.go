@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,7 +18,7 @@ import (
 func TestPayload(t *testing.T) {
 	r := chat("p", "a")
 	r.Revision, r.Error, r.Truncated, r.Incomplete = 3, "e", true, true
-	payload := appendRaw(nil, r, "hash")
+	payload := slices.Concat(new(payload).raw(r, "hash")...)
 	got, err := parseRaw(payload[1:])
 	if err != nil {
 		t.Fatal(err)
@@ -56,19 +57,19 @@ func TestPayloadFormat(t *testing.T) {
 	}
 	const want = "\x01" + "\x01\x02\x03\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00" + "\x01\x02\x01\x05\x03" +
 		"\x02\x0a\x02\x04\x06\x08\x0a\x0c\x0e" + "\x01r\x01s\x01e\x01u\x01m\x03HIT\x02ok\x01b\x01!\x01t" + "\x02{}" + "\x02xy"
-	if got := string(appendRaw(nil, r, "t")); got != want {
+	if got := string(slices.Concat(new(payload).raw(r, "t")...)); got != want {
 		t.Errorf("\n got %q\nwant %q", got, want)
 	}
 }
 
 func FuzzPayload(f *testing.F) {
 	r := chat("p", "a")
-	f.Add(appendRaw(nil, r, "t"))
-	row, err := appendRow(nil, readRecord(r, "here"))
+	f.Add(slices.Concat(new(payload).raw(r, "t")...))
+	row, err := new(payload).row(readRecord(r, "here"))
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(row)
+	f.Add(slices.Concat(row...))
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		var id uuid.UUID
 		if len(payload) > 17 {

@@ -16,7 +16,10 @@ type Config struct {
 	Embeddings bool     `mapstructure:"embeddings"`
 	Redact     []string `mapstructure:"redact"`
 	// MaxRecordBytes is how much of one exchange is kept.
-	MaxRecordBytes int64           `mapstructure:"max_record_bytes"`
+	MaxRecordBytes int64 `mapstructure:"max_record_bytes"`
+	// MaxHeldBytes is how much of the answers in progress is kept in memory for
+	// their records, together.
+	MaxHeldBytes   int64           `mapstructure:"max_held_bytes"`
 	Migrate        bool            `mapstructure:"migrate"`
 	Retention      RetentionConfig `mapstructure:"retention"`
 	Spool          SpoolConfig     `mapstructure:"spool"`

@@ -41,6 +41,7 @@ func (l *Log) Run(ctx context.Context) error {
 	l.running = true
 	l.mu.Unlock()
 	l.reconcile(ctx)
+	l.work(ctx) // what the last run left has waited for long enough
 	for l.await(ctx) {
 		l.work(ctx)
 		l.housekeep(ctx)

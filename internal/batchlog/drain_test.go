@@ -33,11 +33,11 @@ type memory struct {
 
 func newMemory() *memory { return &memory{arrived: make(chan struct{})} }
 
-func (m *memory) Append(id [16]byte, payload []byte) (uint64, error) {
+func (m *memory) Append(id [16]byte, payload ...[]byte) (uint64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.next++
-	m.entries = append(m.entries, spool.Entry{Seq: m.next, ID: id, Payload: append([]byte(nil), payload...)})
+	m.entries = append(m.entries, spool.Entry{Seq: m.next, ID: id, Payload: slices.Concat(payload...)})
 	m.stats.Accepted++
 	close(m.arrived)
 	m.arrived = make(chan struct{})

@@ -16,7 +16,7 @@ import (
 
 // queue is what the log needs of the spool. See there.
 type queue interface {
-	Append(id [16]byte, payload []byte) (seq uint64, err error)
+	Append(id [16]byte, payload ...[]byte) (seq uint64, err error)
 	Read(max, maxBytes int) ([]spool.Entry, error)
 	Ack(seq uint64, o spool.Outcome) error
 	Settle(t spool.Settlement) error
@@ -111,32 +111,32 @@ func (l *Log) Append(r *Record) {
 	if over := l.excess(r); over > 0 {
 		r = clipped(r, over)
 	}
-	buf := buffers.Get().(*[]byte)
+	p := payloads.Get().(*payload)
 	defer func() {
-		if cap(*buf) <= maxPooled {
-			buffers.Put(buf)
-		}
+		clear(p.parts) // they are the exchange's
+		payloads.Put(p)
 	}()
-	payload, err := l.encode((*buf)[:0], r)
+	parts, err := l.encode(p, r)
 	if err != nil {
 		l.metrics.unwritable.Inc()
 		l.log.Error("a conversation could not be written for the spool and is lost", "id", r.ID, "error", err)
 		return
 	}
-	*buf = payload
 	// What fails is counted by the spool, and reported by Run: nobody here could
 	// do anything about it.
-	_, _ = l.queue.Append(r.ID, payload)
+	_, _ = l.queue.Append(r.ID, parts...)
 }
 
-func (l *Log) encode(b []byte, r *Record) ([]byte, error) {
+var payloads = sync.Pool{New: func() any { return new(payload) }}
+
+func (l *Log) encode(p *payload, r *Record) ([][]byte, error) {
 	tenant := l.reducer.tenant(r.Tenant)
 	if l.reducer.raw() {
-		return appendRaw(b, r, tenant), nil
+		return p.raw(r, tenant), nil
 	}
 	hashed := *r
 	hashed.Tenant = tenant
-	return appendRow(b, l.reducer.read(hashed, l.instance))
+	return p.row(l.reducer.read(hashed, l.instance))
 }
 
 // excess is by how much the bodies are larger than what is kept.
@@ -166,10 +166,6 @@ func clipped(r *Record, over int64) *Record {
 	c.RequestBody = c.RequestBody[:int64(len(c.RequestBody))-max(over, 0)]
 	return &c
 }
-
-const maxPooled = 1 << 20
-
-var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // limit lets through so many a second.
 type limit struct {

@@ -128,6 +128,7 @@ func defaultBatchlog() batchlog.Config {
 		Content:        "full",
 		Redact:         []string{},
 		MaxRecordBytes: 16 * mib,
+		MaxHeldBytes:   256 * mib,
 		Migrate:        true,
 		Spool:          batchlog.SpoolConfig{MaxBytes: 1 * gib, Fsync: "1s"},
 		SessionHeaders: []string{

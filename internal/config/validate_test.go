@@ -108,6 +108,7 @@ func TestValues(t *testing.T) {
 		{"batchlog.max_queue_size", "batchlog: {max_queue_size: %s}", []string{"1"}, []string{"0"}},
 		{"batchlog.content", "batchlog: {content: %s}", []string{"full", "hashed", "off"}, []string{"none"}},
 		{"batchlog.redact[0]", "batchlog: {redact: [%s]}", []string{"builtin", "'\\d+'"}, []string{"''", "'('", "'(?=a)'"}},
+		{"batchlog.max_held_bytes", "batchlog: {max_held_bytes: %s}", []string{"1"}, []string{"0"}},
 		{"batchlog.max_record_bytes", "batchlog: {max_record_bytes: %s}", []string{"1"}, []string{"0"}},
 		{"batchlog.retention.max_age", "batchlog: {retention: {max_age: %s}}", []string{"0", "720h"}, []string{"30d", "30"}},
 		{"batchlog.retention.max_bytes", "batchlog: {retention: {max_bytes: %s}}", []string{"0", "1GiB"}, []string{"-1"}},

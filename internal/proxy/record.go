@@ -3,6 +3,7 @@ package proxy
 import (
 	"cmp"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -24,7 +25,8 @@ type keeping struct {
 	id     uuid.UUID
 	chunks [][]byte // the answer so far
 	size   int64
-	cut    bool // not all of it is in chunks
+	held   int64 // room of the chunks, taken from the server's
+	cut    bool  // not all of it is in chunks, and no more will be
 
 	written bool // the record is in the journal
 }
@@ -45,10 +47,27 @@ func (x *exchange) journalled() bool {
 	return x.route.Kind == dialect.KindGenerate
 }
 
-// keep copies bytes of the answer, up to the configured limit.
+// allowance bounds what all exchanges hold together. It is safe for concurrent use.
+type allowance struct {
+	limit int64
+	used  atomic.Int64
+}
+
+func (a *allowance) take(n int64) bool {
+	if a.used.Add(n) <= a.limit {
+		return true
+	}
+	a.used.Add(-n)
+	return false
+}
+
+func (a *allowance) give(n int64) { a.used.Add(-n) }
+
+// keep copies bytes of the answer, up to the configured limits: of one record, and
+// of all that are in the making.
 func (x *exchange) keep(p []byte) {
 	k := &x.keeping
-	if !k.on || k.written {
+	if !k.on || k.written || k.cut {
 		return
 	}
 	if room := x.s.opts.MaxRecordBytes - k.size; int64(len(p)) > room {
@@ -68,7 +87,13 @@ func (x *exchange) keep(p []byte) {
 	if n := len(k.chunks); n > 0 {
 		size = min(2*cap(k.chunks[n-1]), mostKept)
 	}
-	k.chunks = append(k.chunks, append(make([]byte, 0, max(size, len(p))), p...))
+	size = max(size, len(p))
+	if !x.s.held.take(int64(size)) {
+		k.cut = true
+		return
+	}
+	k.held += int64(size)
+	k.chunks = append(k.chunks, append(make([]byte, 0, size), p...))
 }
 
 // record puts the exchange into the journal, before the client can know that its
@@ -91,6 +116,8 @@ func (x *exchange) record() {
 	r.SessionID = x.sessionID()
 	x.s.opts.Journal.Append(r)
 	k.chunks = nil
+	x.s.held.give(k.held)
+	k.held = 0
 }
 
 // sessionID is the session that the exchange belongs to, or "". It is read once.

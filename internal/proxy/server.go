@@ -44,6 +44,8 @@ type Options struct {
 	JournalEmbeddings bool
 	// MaxRecordBytes is how much of an answer a record holds.
 	MaxRecordBytes int64
+	// MaxHeldBytes is how much all answers together may hold for their records.
+	MaxHeldBytes int64
 	// SessionHeaders are looked at in this order for a session's id.
 	SessionHeaders []string
 	// Begin is told of each exchange, and what it returns of its steps; nil is
@@ -74,6 +76,7 @@ type Server struct {
 	cfg      Config
 	guard    *guard
 	finishes bool
+	held     allowance         // for records in the making
 	seen     *cache.Memo[seen] // nil without a cache
 	tls      *tls.Config       // nil is cleartext
 
@@ -88,7 +91,7 @@ type Server struct {
 // New checks the options and builds the server. loopback tells that its listener
 // is reached from this machine only.
 func New(opts Options, loopback bool) (*Server, error) {
-	s := &Server{opts: opts, cfg: opts.Config, finishes: opts.Finishes, idle: make(chan struct{})}
+	s := &Server{opts: opts, cfg: opts.Config, finishes: opts.Finishes, held: allowance{limit: opts.MaxHeldBytes}, idle: make(chan struct{})}
 	if opts.Cache != nil {
 		s.seen = cache.NewMemo[seen](seenBodies)
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -93,15 +94,24 @@ func parseName(name string) (first uint64, m marker, ok bool) {
 	return first, m, err == nil
 }
 
-// appendFrame appends a frame without marker and checksums, which stamp adds
-// when it is known in which segment the frame will be.
-func appendFrame(b []byte, seq uint64, at time.Time, id [16]byte, payload []byte) []byte {
+// appendFrame appends a frame of a payload in pieces, without marker and
+// checksums, which stamp adds when it is known in which segment the frame will be.
+func appendFrame(b []byte, seq uint64, at time.Time, id [16]byte, payload ...[]byte) []byte {
+	size := 0
+	for _, part := range payload {
+		size += len(part)
+	}
+	b = slices.Grow(b, frameSize+size)
 	var h [frameSize]byte
 	order.PutUint64(h[8:], seq)
 	order.PutUint64(h[16:], uint64(at.UnixNano()))
 	copy(h[24:], id[:])
-	order.PutUint32(h[40:], uint32(len(payload)))
-	return append(append(b, h[:]...), payload...)
+	order.PutUint32(h[40:], uint32(size))
+	b = append(b, h[:]...)
+	for _, part := range payload {
+		b = append(b, part...)
+	}
+	return b
 }
 
 // stamp makes the frames those of a segment. It reports false if a payload

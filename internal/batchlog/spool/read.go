@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 	"time"
 )
 
@@ -82,7 +81,7 @@ func (s *Spool) Read(max int, maxBytes int) (entries []Entry, err error) {
 			s.setAside(skipped)
 		}
 		if s.pass(r, ok) {
-			entries = append(entries, Entry{Seq: r.seq, ID: r.id, At: r.at, Payload: slices.Clone(r.payload)})
+			entries = append(entries, Entry{Seq: r.seq, ID: r.id, At: r.at, Payload: s.reader.scan.take(r)})
 			size += len(r.payload)
 		}
 	}

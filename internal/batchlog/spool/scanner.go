@@ -5,6 +5,7 @@ import (
 	"errors"
 	"hash/crc32"
 	"io"
+	"slices"
 )
 
 // chunk is how much is read at once, and block what is given up of it where the
@@ -60,6 +61,16 @@ func (s *scanner) next() (r record, skipped span, ok bool, err error) {
 	s.off = max(s.off, s.size)
 	skipped.to = s.off
 	return record{}, skipped, false, nil
+}
+
+// take returns the payload of the record that next returned last, for keeping. A
+// huge one is not copied: it gets the window.
+func (s *scanner) take(r record) []byte {
+	if len(r.payload) <= 4*chunk {
+		return slices.Clone(r.payload)
+	}
+	s.win = nil
+	return r.payload
 }
 
 func (s *scanner) recordAt(at int64) (record, bool, error) {

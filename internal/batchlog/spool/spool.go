@@ -114,7 +114,7 @@ type counted struct {
 	lastError               error
 }
 
-// Append takes a record. When it returns without an error the record is in the
+// Append takes a record, whose payload may come in pieces. When it returns without an error the record is in the
 // kernel, and with Fsync 0 on the disk; or it is counted as late and will be.
 // With an error the record is counted as dropped, unless it is ErrNotSynced or
 // ErrClosed.
@@ -122,14 +122,18 @@ type counted struct {
 //
 // While Run runs, Append waits at most Config.Late. Before and after, it does
 // the writing itself and waits for the disk.
-func (s *Spool) Append(id [16]byte, payload []byte) (seq uint64, err error) {
+func (s *Spool) Append(id [16]byte, payload ...[]byte) (seq uint64, err error) {
 	at := time.Now()
-	need := frameSize + len(payload)
+	size := 0
+	for _, part := range payload {
+		size += len(part)
+	}
+	need := frameSize + size
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(payload) > s.maxPayload {
+	if size > s.maxPayload {
 		s.drop(TooLarge)
-		return 0, fmt.Errorf("record of %d bytes, %d allowed: %w", len(payload), s.maxPayload, ErrTooLarge)
+		return 0, fmt.Errorf("record of %d bytes, %d allowed: %w", size, s.maxPayload, ErrTooLarge)
 	}
 	for s.queued > 0 && s.queued+need > s.maxQueued {
 		if s.slow || s.running && time.Since(at) >= s.cfg.Late {
@@ -148,7 +152,7 @@ func (s *Spool) Append(id [16]byte, payload []byte) (seq uint64, err error) {
 	seq = s.next
 	s.next++
 	b.count++
-	b.buf = appendFrame(b.buf, seq, at, id, payload)
+	b.buf = appendFrame(b.buf, seq, at, id, payload...)
 	s.queued += need
 	s.counted.appended++
 	if s.running {
