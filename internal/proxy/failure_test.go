@@ -45,11 +45,13 @@ func TestDeadUpstream(t *testing.T) {
 }
 
 func TestNoHead(t *testing.T) {
-	for name, say := range map[string]string{
-		"nothing":         "",
-		"half a head":     "HTTP/1.1 200 OK\r\nContent-",
-		"no HTTP":         "SSH-2.0-x\r\n",
-		"only an interim": "HTTP/1.1 103 Early Hints\r\n\r\n",
+	const brokeOff = "the upstream first broke off before it answered"
+	for name, tt := range map[string]struct{ say, want string }{
+		"nothing":         {"", brokeOff},
+		"half a head":     {"HTTP/1.1 200 OK\r\nContent-", brokeOff},
+		"no HTTP":         {"SSH-2.0-x\r\n\r\n", "malformed answer: status line"},
+		"only an interim": {"HTTP/1.1 103 Early Hints\r\n\r\n", brokeOff},
+		"a head too long": {"HTTP/1.1 200 OK\r\nX-Long: " + strings.Repeat("x", 2<<20), "the answer's head is over 1048576 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBackend(t)
@@ -57,12 +59,15 @@ func TestNoHead(t *testing.T) {
 			c := dial(t, r.addr)
 			c.send(chat())
 			p, _ := b.asked()
-			p.say(say)
+			_, _ = io.WriteString(p, tt.say) // the proxy may not want all of it
 			p.Close()
 			var a answer
 			for a = c.answer(); a.status < 200; a = c.answer() {
 			}
 			failed(t, a, http.StatusBadGateway, "upstream_broke")
+			if !strings.Contains(a.body, tt.want) {
+				t.Errorf("%s does not say %q", a.body, tt.want)
+			}
 			b.unasked() // the same upstream is not asked twice for one generation
 		})
 	}

@@ -188,8 +188,12 @@ func TestCutAnswers(t *testing.T) {
 			if tt.event && !strings.Contains(string(rest), "upstream") {
 				t.Errorf("the error event %q does not say whose fault it is", rest)
 			}
-			if line := r.ended(); line["ended_by"] != "error" || line["code"] != "upstream_broke" {
+			line := r.ended()
+			if line["ended_by"] != "error" || line["code"] != "upstream_broke" {
 				t.Errorf("ended by %v with %v", line["ended_by"], line["code"])
+			}
+			if came := int64(len(tt.got) + len(rest)); line["bytes_out"] != came {
+				t.Errorf("bytes_out is %v, %d came", line["bytes_out"], came)
 			}
 		})
 	}

@@ -304,7 +304,9 @@ func (x *exchange) cut(sink clientSink, r *stream.Relay, name string) {
 	}
 	if r.Framing != stream.Bytes && !r.Broken {
 		event := dialect.ErrorEvent(x.route, x.tally.framing, string(x.report.code), x.cutMessage(name))
-		if _, err := sink.Write(event); err == nil {
+		n, err := sink.Write(event)
+		x.report.bytesOut += int64(n)
+		if err == nil {
 			_ = sink.FlushError() // the abort follows either way
 		}
 	}

@@ -212,6 +212,8 @@ func (u *Upstream) explain(err error) *Error {
 	case we.Phase == wire.Dial || we.Phase == wire.TLS:
 		e.Code = Unreachable
 		e.Message = "the upstream " + u.Name() + " cannot be reached"
+	case we.Improper():
+		e.Message = "the upstream " + u.Name() + " gave an answer that cannot be passed on: " + we.Err.Error()
 	}
 	return e
 }

@@ -88,6 +88,12 @@ var (
 // malformed is an answer that breaks the protocol.
 func malformed(what string) error { return fmt.Errorf("malformed answer: %s", what) }
 
+// Improper tells that the backend did answer, with what is no answer of HTTP or goes
+// beyond a limit of ours; Err says which.
+func (e *Error) Improper() bool {
+	return e.Phase == Head && e.Timeout == "" && !peerClosed(e.Err)
+}
+
 // peerClosed tells whether err is the other side's end of the connection, as
 // opposed to a limit, a cancellation or nonsense in what it sent.
 func peerClosed(err error) bool {
