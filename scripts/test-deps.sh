@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Finds the programs that tests and benchmarks need, or installs Debian's
 # packages of them: scripts/test-deps.sh NAME...
-# Names: nginx redis-server postgresql chromium node npm gcc
+# Names: nginx redis-server postgresql prometheus chromium node npm gcc
 set -euo pipefail
 
 usage() {
@@ -16,6 +16,7 @@ find_program() {
     postgresql)
         command -v initdb || ls -d /usr/lib/postgresql/*/bin/initdb 2>/dev/null | sort -V | tail -n 1 | grep . ;;
     nginx) command -v nginx || command -v /usr/sbin/nginx ;;
+    prometheus) command -v promtool >/dev/null && command -v prometheus ;;
     redis-server) command -v redis-server || command -v valkey-server ;;
     chromium) command -v chromium || command -v chromium-browser || command -v google-chrome ;;
     node | npm | gcc) command -v "$1" ;;
@@ -33,7 +34,7 @@ package() {
 [ $# -gt 0 ] || usage
 missing=()
 for name in "$@"; do
-    [[ " nginx redis-server postgresql chromium node npm gcc " == *" $name "* ]] || usage
+    [[ " nginx redis-server postgresql prometheus chromium node npm gcc " == *" $name "* ]] || usage
     if at=$(find_program "$name"); then
         echo "$name: $at"
     else

@@ -24,7 +24,7 @@ func curl(args []string, stdout, stderr io.Writer) int {
 			return ""
 		}
 		switch a := args[i]; a {
-		case "-N", "-s", "-sN":
+		case "-N", "-s", "-sN", "-sg":
 		case "-i":
 			show = true
 		case "-X":

@@ -72,9 +72,13 @@ func TestMetrics(t *testing.T) {
 	}
 	want := map[string]float64{
 		"llm_cache_hits_total": 1, "llm_cache_misses_total": 3, "vega_cache_coalesced_total": 0, "vega_cache_stale_total": 0,
-		"vega_cache_evictions_total": 0, "vega_cache_expirations_total": 0, "vega_cache_rejected_total reason=incomplete": 1,
+		"vega_cache_evictions_total": 0, "vega_cache_expirations_total": 0,
 		"vega_cache_entries": 1, "vega_cache_bytes": float64(c.Stats().Bytes),
 	}
+	for _, why := range unkept {
+		want["vega_cache_rejected_total reason="+string(why)] = 0
+	}
+	want["vega_cache_rejected_total reason=incomplete"] = 1
 	if !maps.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}

@@ -40,6 +40,11 @@ const (
 	overtaken  Reason = "overtaken" // a request begun later has been answered already
 )
 
+// unkept are all reasons not to keep an answer.
+var unkept = [...]Reason{
+	badStatus, incomplete, dropped, finish, private, remote, overtaken, Policy, NoStore, TooLarge, Cleared,
+}
+
 // Ask is what decides whether the cache has a part in a request.
 type Ask struct {
 	// Answerable: the endpoint generates or embeds.

@@ -125,6 +125,11 @@ func (c *Cache) Collect(ch chan<- prometheus.Metric) {
 	for why, n := range s.reasons {
 		count(rejectedDesc, n, string(why))
 	}
+	for _, why := range unkept {
+		if s.reasons[why] == 0 {
+			count(rejectedDesc, 0, string(why)) // a series that appears with its first event hides it from rate
+		}
+	}
 	ch <- prometheus.MustNewConstMetric(entriesDesc, prometheus.GaugeValue, float64(s.Size))
 	ch <- prometheus.MustNewConstMetric(bytesDesc, prometheus.GaugeValue, float64(s.Bytes))
 }

@@ -69,11 +69,11 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		errors:    make(map[Code]prometheus.Counter),
 		queued:    histogram("vega_queue_duration_seconds", "Time that requests waited for a place at the upstream, of those that waited.", durationBuckets, "upstream"),
 		firstToken: histogram("gen_ai_server_time_to_first_token_seconds", "Time from the whole request to the first token of a streamed answer.",
-			firstBuckets, "gen_ai_operation_name", "gen_ai_request_model"),
+			firstBuckets, "gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model"),
 		perToken: histogram("gen_ai_server_time_per_output_token_seconds", "Time between the tokens of a streamed answer after the first one.",
-			perTokenBuckets, "gen_ai_operation_name", "gen_ai_request_model"),
+			perTokenBuckets, "gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model"),
 		tokens: histogram("gen_ai_client_token_usage", "Tokens of one exchange as the upstream counted them.",
-			tokenBuckets, "gen_ai_operation_name", "gen_ai_request_model", "gen_ai_token_type"),
+			tokenBuckets, "gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model", "gen_ai_token_type"),
 		gaps: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "vega_stream_gap_seconds", Help: "Time between two events with content, as they came from the upstream.",
 			Buckets: perTokenBuckets}),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{Name: "vega_requests_in_flight", Help: "Exchanges in progress."}),
@@ -146,30 +146,40 @@ func (m *Metrics) seriesOf(k seriesKey) *series {
 	if s, ok := m.series.Load(k); ok {
 		return s.(*series)
 	}
-	endpoint, operation := k.op.String(), operationOf(k.op)
+	endpoint := k.op.String()
+	operation, provider := operationOf(k.op)
 	s := &series{
 		requests: m.requests.WithLabelValues(endpoint, k.upstream, strconv.Itoa(k.status), k.cache),
 		duration: m.durations.WithLabelValues(endpoint, k.upstream),
 	}
 	if operation != "" {
-		s.firstToken = m.firstToken.WithLabelValues(operation, k.model)
-		s.perToken = m.perToken.WithLabelValues(operation, k.model)
-		s.prompt = m.tokens.WithLabelValues(operation, k.model, "input")
-		s.completion = m.tokens.WithLabelValues(operation, k.model, "output")
+		s.firstToken = m.firstToken.WithLabelValues(operation, provider, k.model)
+		s.perToken = m.perToken.WithLabelValues(operation, provider, k.model)
+		s.prompt = m.tokens.WithLabelValues(operation, provider, k.model, "input")
+		s.completion = m.tokens.WithLabelValues(operation, provider, k.model, "output")
 	}
 	m.series.Store(k, s)
 	return s
 }
 
-// operationOf is the endpoint in the words of the GenAI conventions.
-func operationOf(op dialect.Op) string {
+// operationOf is the endpoint in the words of the GenAI conventions: what it does,
+// and whose dialect it speaks. Both are empty where no model is asked.
+func operationOf(op dialect.Op) (operation, provider string) {
 	switch op {
-	case dialect.OpChat, dialect.OpOllamaChat, dialect.OpMessages, dialect.OpResponses:
-		return "chat"
-	case dialect.OpCompletions, dialect.OpOllamaGenerate:
-		return "text_completion"
-	case dialect.OpEmbeddings, dialect.OpOllamaEmbed, dialect.OpOllamaEmbeddings:
-		return "embeddings"
+	case dialect.OpChat, dialect.OpResponses:
+		return "chat", "openai"
+	case dialect.OpMessages:
+		return "chat", "anthropic"
+	case dialect.OpOllamaChat:
+		return "chat", "ollama"
+	case dialect.OpCompletions:
+		return "text_completion", "openai"
+	case dialect.OpOllamaGenerate:
+		return "text_completion", "ollama"
+	case dialect.OpEmbeddings:
+		return "embeddings", "openai"
+	case dialect.OpOllamaEmbed, dialect.OpOllamaEmbeddings:
+		return "embeddings", "ollama"
 	}
-	return ""
+	return "", ""
 }

@@ -34,6 +34,23 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	return m
 }
 
+// transitions are all there are; those to closed are resets, too.
+var transitions = [...]struct{ from, to resilience.State }{
+	{resilience.Closed, resilience.Open}, {resilience.Open, resilience.HalfOpen}, {resilience.HalfOpen, resilience.Closed},
+	{resilience.HalfOpen, resilience.Open}, {resilience.Open, resilience.Closed},
+}
+
+// begin has an upstream's counters begin at 0: the event with which a series
+// appears is one that rate and increase never see.
+func (m *Metrics) begin(upstream string) {
+	for _, t := range transitions {
+		m.transitions.WithLabelValues(upstream, t.from.String(), t.to.String())
+	}
+	for _, reason := range retryReasons {
+		m.retries.WithLabelValues(upstream, reason)
+	}
+}
+
 // Transition counts a breaker's change of state.
 func (m *Metrics) Transition(t resilience.Transition) {
 	m.transitions.WithLabelValues(t.Name, t.From.String(), t.To.String()).Inc()

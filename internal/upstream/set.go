@@ -36,6 +36,7 @@ func NewSet(cfgs []Config, retry resilience.RetryConfig, balance string, m *Metr
 			return nil, err
 		}
 		s.upstreams = append(s.upstreams, u)
+		m.begin(u.Name())
 	}
 	return s, nil
 }
@@ -118,11 +119,11 @@ func (s *Set) again(ctx context.Context, c *Call, serving, tried []*Upstream, an
 	outcome, cause := resilience.Neutral, ""
 	switch {
 	case failure != nil && unsent(failure):
-		reason, same = "unsent", false // a dead upstream is not knocked at twice
+		reason, same = retryUnsent, false // a dead upstream is not knocked at twice
 	case c.Retry == RetryUnsent || c.Stream != nil:
 		return lease{}, false
 	case failure != nil:
-		reason = "broke"
+		reason = retryBroke
 	default:
 		reason = retryStatus(answer.Status)
 		if reason == "" {
@@ -143,11 +144,11 @@ func (s *Set) again(ctx context.Context, c *Call, serving, tried []*Upstream, an
 	if len(others) == 0 && !same {
 		return lease{}, false
 	}
-	if reason != "unsent" && !s.budget.Spend() {
+	if reason != retryUnsent && !s.budget.Spend() {
 		s.metrics.budgetExhausted.Inc()
 		return lease{}, false
 	}
-	next, err := acquire(ctx, others, reason == "unsent")
+	next, err := acquire(ctx, others, reason == retryUnsent)
 	if err != nil && same {
 		next, err = acquire(ctx, tried[len(tried)-1:], false)
 	}
@@ -158,12 +159,20 @@ func (s *Set) again(ctx context.Context, c *Call, serving, tried []*Upstream, an
 		answer.End(outcome, cause)
 	}
 	s.metrics.retries.WithLabelValues(tried[len(tried)-1].Name(), reason).Inc()
-	if reason != "unsent" && !sleep(ctx, s.retry.Backoff(len(tried))) {
+	if reason != retryUnsent && !sleep(ctx, s.retry.Backoff(len(tried))) {
 		next.giveBack()
 		return lease{}, false
 	}
 	return next, true
 }
+
+// Why there is another try, besides the statuses of retryStatus.
+const (
+	retryUnsent = "unsent" // nothing had been sent
+	retryBroke  = "broke"
+)
+
+var retryReasons = [...]string{retryUnsent, retryBroke, "429", "502", "503", "504"}
 
 // retryStatus names the reason for which a status is worth another try, if it is.
 func retryStatus(status int) string {
