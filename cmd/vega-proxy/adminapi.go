@@ -24,7 +24,7 @@ func (a *app) buildAdmin() error {
 		Ready:    a.ready,
 		Metrics:  a.reg,
 		Health:   reports,
-		Breakers: breakers{a.upstreams},
+		Breakers: &a.upstreams,
 		Streams:  streams{a.streams},
 		Monitor:  watcher{a.monitor},
 		Config:   func() any { return a.cfg.Masked() },

@@ -16,7 +16,6 @@ import (
 	"github.com/vega-proxy/vega-proxy/internal/monitor"
 	"github.com/vega-proxy/vega-proxy/internal/proxy"
 	"github.com/vega-proxy/vega-proxy/internal/stream"
-	"github.com/vega-proxy/vega-proxy/internal/upstream"
 )
 
 // app is the program as a value: all parts, built and listening, not running.
@@ -27,7 +26,7 @@ type app struct {
 	level slog.LevelVar
 	reg   *prometheus.Registry
 
-	upstreams *upstream.Set
+	upstreams upstreams
 	budget    *stream.Budget
 	streams   *stream.Registry
 	monitor   *monitor.Monitor
@@ -96,8 +95,8 @@ func (a *app) close() {
 			_ = ln.Close() // mostly closed already by whoever served on it
 		}
 	}
-	if a.upstreams != nil {
-		a.upstreams.Close()
+	if set := a.upstreams.Load(); set != nil {
+		set.Close()
 	}
 	if a.cache != nil {
 		a.cache.Close()

@@ -1,48 +1,56 @@
 package main
 
 import (
+	"github.com/vega-proxy/vega-proxy/internal/config"
 	"github.com/vega-proxy/vega-proxy/internal/proxy"
 	"github.com/vega-proxy/vega-proxy/internal/stream"
+	"github.com/vega-proxy/vega-proxy/internal/upstream"
 )
 
 func (a *app) buildFront() (err error) {
-	streams := make(map[string]stream.Config, len(a.cfg.Upstreams))
-	secret := false
-	finishes := false
-	for _, u := range a.cfg.Upstreams {
-		streams[u.Name] = u.Stream
-		secret = secret || len(u.SecretHeaders) > 0
-		finishes = finishes || u.OnClientGone == "finish"
-	}
 	opts := proxy.Options{
-		Config:         a.cfg.Config,
-		Upstreams:      a.upstreams,
-		Streams:        streams,
-		Finishes:       finishes,
+		Settings:       a.frontSettings(a.cfg, a.upstreams.Load()),
+		Loopback:       isLoopback(a.frontLn.Addr()),
 		Budget:         a.budget,
 		StreamRegistry: a.streams,
 		StreamEvents:   stream.NewEvents(a.reg, a.budget),
-		Secret:         secret,
 		IsAdminKey:     a.admin.MatchesKey,
-		DrainDelay:     a.cfg.Shutdown.DrainDelay,
-		DrainTimeout:   a.cfg.Shutdown.DrainTimeout,
 		Log:            a.log,
 		Metrics:        proxy.NewMetrics(a.reg),
-
-		JournalEmbeddings: a.cfg.Batchlog.Embeddings,
-		MaxRecordBytes:    a.cfg.Batchlog.MaxRecordBytes,
-		MaxHeldBytes:      a.cfg.Batchlog.MaxHeldBytes,
-		SessionHeaders:    a.cfg.Batchlog.SessionHeaders,
 	}
 	a.watch(&opts)
 	if a.journal != nil {
 		opts.Journal = a.journal
 	}
-	if a.cache != nil {
-		opts.Cache, opts.SharedCache = a.cache, a.cfg.Cache.Shared
-	}
-	a.front, err = proxy.New(opts, isLoopback(a.frontLn.Addr()))
+	a.front, err = proxy.New(opts)
 	return err
+}
+
+// frontSettings is what the front goes by under a configuration.
+func (a *app) frontSettings(cfg *config.Config, set *upstream.Set) proxy.Settings {
+	s := proxy.Settings{
+		Config:       cfg.Config,
+		Upstreams:    set,
+		Streams:      make(map[string]stream.Config, len(cfg.Upstreams)),
+		Stream:       cfg.Stream,
+		SharedCache:  cfg.Cache.Shared,
+		DrainDelay:   cfg.Shutdown.DrainDelay,
+		DrainTimeout: cfg.Shutdown.DrainTimeout,
+
+		JournalEmbeddings: cfg.Batchlog.Embeddings,
+		MaxRecordBytes:    cfg.Batchlog.MaxRecordBytes,
+		MaxHeldBytes:      cfg.Batchlog.MaxHeldBytes,
+		SessionHeaders:    cfg.Batchlog.SessionHeaders,
+	}
+	for _, u := range cfg.Upstreams {
+		s.Streams[u.Name] = u.Stream
+		s.Secret = s.Secret || len(u.SecretHeaders) > 0
+		s.Finishes = s.Finishes || u.OnClientGone == "finish"
+	}
+	if a.cache != nil {
+		s.Cache = a.cache
+	}
+	return s
 }
 
 // streams shows the running streams to the admin API.

@@ -26,7 +26,7 @@ func (a *app) health() []func() admin.Component {
 // all are.
 func (a *app) upstreamHealth() admin.Component {
 	c := admin.Component{Name: "upstreams", Status: admin.Healthy, Reasons: []string{}, Detail: "/admin/performance/circuit-breakers/all"}
-	all := a.upstreams.All()
+	all := a.upstreams.Load().All()
 	open := 0
 	for _, u := range all {
 		s := u.Breaker().Status()

@@ -3,26 +3,34 @@ package main
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/vega-proxy/vega-proxy/internal/config"
 	"github.com/vega-proxy/vega-proxy/internal/resilience"
 	"github.com/vega-proxy/vega-proxy/internal/upstream"
 )
 
 func (a *app) buildUpstreams() error {
 	metrics := upstream.NewMetrics(a.reg)
-	cfgs := make([]upstream.Config, len(a.cfg.Upstreams))
-	for i, u := range a.cfg.Upstreams {
-		cfgs[i] = u.Config
-	}
-	set, err := upstream.NewSet(cfgs, a.cfg.Retry, a.cfg.Balance, metrics, func(t resilience.Transition) {
+	set, err := upstream.NewSet(upstreamConfigs(a.cfg), a.cfg.Retry, a.cfg.Balance, metrics, func(t resilience.Transition) {
 		metrics.Transition(t)
 		a.logTransition(t)
 	})
 	if err != nil {
 		return err
 	}
-	a.upstreams = set
-	return a.reg.Register(set)
+	a.upstreams.Store(set)
+	return a.reg.Register(&a.upstreams)
+}
+
+func upstreamConfigs(cfg *config.Config) []upstream.Config {
+	cfgs := make([]upstream.Config, len(cfg.Upstreams))
+	for i, u := range cfg.Upstreams {
+		cfgs[i] = u.Config
+	}
+	return cfgs
 }
 
 func (a *app) logTransition(t resilience.Transition) {
@@ -38,38 +46,33 @@ func (a *app) logTransition(t resilience.Transition) {
 	a.log.LogAttrs(context.Background(), level, "circuit breaker", attrs...)
 }
 
-// breakers shows the upstreams' breakers to the admin API.
-type breakers struct{ set *upstream.Set }
+// upstreams is the set that is asked now. It shows the set's figures to a scrape,
+// and the breakers to the admin API.
+type upstreams struct{ atomic.Pointer[upstream.Set] }
 
-func (b breakers) Names() []string {
+func (u *upstreams) Describe(ch chan<- *prometheus.Desc) { u.Load().Describe(ch) }
+func (u *upstreams) Collect(ch chan<- prometheus.Metric) { u.Load().Collect(ch) }
+
+func (u *upstreams) Names() []string {
 	var names []string
-	for _, u := range b.set.All() {
-		names = append(names, u.Name())
+	for _, up := range u.Load().All() {
+		names = append(names, up.Name())
 	}
 	return names
 }
 
-func (b breakers) Status(name string) (any, bool) {
-	u := b.find(name)
-	if u == nil {
+func (u *upstreams) Status(name string) (any, bool) {
+	up := u.Load().Named(name)
+	if up == nil {
 		return nil, false
 	}
-	return u.Breaker().Status(), true
+	return up.Breaker().Status(), true
 }
 
-func (b breakers) Reset(name string) (any, bool) {
-	u := b.find(name)
-	if u == nil {
+func (u *upstreams) Reset(name string) (any, bool) {
+	up := u.Load().Named(name)
+	if up == nil {
 		return nil, false
 	}
-	return u.Breaker().Reset(), true
-}
-
-func (b breakers) find(name string) *upstream.Upstream {
-	for _, u := range b.set.All() {
-		if u.Name() == name {
-			return u
-		}
-	}
-	return nil
+	return up.Breaker().Reset(), true
 }

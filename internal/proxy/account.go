@@ -19,7 +19,8 @@ func (x *exchange) account() {
 	if x.parsed {
 		model = m.modelLabel(x.model)
 	}
-	s := m.seriesOf(seriesKey{op: x.route.Op, status: knownStatus(r.status), upstream: upstream, model: model, cache: x.cacheStatus()})
+	label := x.upstreamLabel(upstream)
+	s := m.seriesOf(seriesKey{op: x.route.Op, status: knownStatus(r.status), upstream: label, model: model, cache: x.cacheStatus()})
 	s.requests.Inc()
 	s.duration.Observe(now.Sub(r.start).Seconds())
 	m.ended[r.ended].Inc()
@@ -29,7 +30,7 @@ func (x *exchange) account() {
 	m.bytesIn.Add(float64(r.bytesRead))
 	m.bytesOut.Add(float64(r.bytesOut))
 	if x.answer != nil && x.answer.Queued > 0 {
-		m.queued.WithLabelValues(upstream).Observe(x.answer.Queued.Seconds())
+		m.queued.WithLabelValues(label).Observe(x.answer.Queued.Seconds())
 	}
 	streamed := t.framing == dialect.FramingSSE || t.framing == dialect.FramingNDJSON
 	if streamed && !t.first.IsZero() {
@@ -60,6 +61,22 @@ func (x *exchange) see() {
 		usage := &x.tally.summary.Usage
 		x.s.opts.Seen(id, x.bytesIn()+x.report.bytesOut, usage.Prompt+usage.Completion)
 	}
+}
+
+// removedUpstream is the label of those that are no longer configured, whose own
+// series are gone.
+const removedUpstream = "removed"
+
+// upstreamLabel is an upstream's name as a label.
+func (x *exchange) upstreamLabel(name string) string {
+	now := x.s.rules.Load()
+	if now == x.rules && x.answer != nil || name == "" {
+		return name
+	}
+	if _, configured := now.Streams[name]; !configured {
+		return removedUpstream
+	}
+	return name
 }
 
 // knownStatus keeps an upstream's invented statuses out of the labels.

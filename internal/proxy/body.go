@@ -44,9 +44,12 @@ func (x *exchange) readBody() *refusal {
 	case r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0:
 		return nil
 	case x.readAlready():
+		if limit := x.rules.Config.Limits.MaxBodyBytes; x.parsed && int64(len(x.body)) > limit {
+			return tooLarge(limit)
+		}
 		return nil
 	case x.parsed:
-		return x.readWhole(x.s.cfg.Limits.MaxBodyBytes)
+		return x.readWhole(x.rules.Config.Limits.MaxBodyBytes)
 	case r.ContentLength > 0 && r.ContentLength <= smallBody:
 		return x.readWhole(smallBody)
 	case x.route.ModelInBody:
@@ -149,7 +152,7 @@ type timedBody struct {
 }
 
 func (b *timedBody) Read(p []byte) (int, error) {
-	start, idle := time.Now(), b.x.s.cfg.Limits.IdleTimeout
+	start, idle := time.Now(), b.x.rules.Config.Limits.IdleTimeout
 	n, err := b.read(p)
 	b.n.Add(int64(n))
 	switch {
@@ -163,7 +166,7 @@ func (b *timedBody) Read(p []byte) (int, error) {
 }
 
 func (b *timedBody) read(p []byte) (n int, err error) {
-	idle := b.x.s.cfg.Limits.IdleTimeout
+	idle := b.x.rules.Config.Limits.IdleTimeout
 	if idle <= 0 {
 		return b.r.Read(p)
 	}
@@ -188,7 +191,7 @@ func (x *exchange) inspected() ([]byte, *refusal) {
 	if len(encoding) == 0 || len(x.body) == 0 {
 		return x.body, nil
 	}
-	limit := x.s.cfg.Limits.MaxBodyBytes
+	limit := x.rules.Config.Limits.MaxBodyBytes
 	plain, err := decode(strings.ToLower(strings.Join(encoding, ",")), x.body, limit)
 	switch {
 	case errors.Is(err, errTooLarge):

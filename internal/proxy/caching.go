@@ -58,7 +58,7 @@ type caching struct {
 
 // understandBody reads what the body asks for, or remembers it.
 func (x *exchange) understandBody(plain []byte) {
-	if x.s.opts.Cache == nil {
+	if x.rules.Cache == nil {
 		x.asked = dialect.ParseRequest(x.route, plain)
 		return
 	}
@@ -88,13 +88,13 @@ func canonicalSum(rt dialect.Route, plain []byte) (sum [sha256.Size]byte, ok boo
 // its own way, unless the request wants nothing else than a cached answer.
 func (x *exchange) consult(ctx context.Context) (cache.Turn, *refusal) {
 	c := &x.caching
-	if x.s.opts.Cache == nil || !x.parsed {
+	if x.rules.Cache == nil || !x.parsed {
 		return cache.Turn{}, nil
 	}
 	x.work(stepConsultCache)
 	h := x.r.Header
 	wishes := cache.DirectivesOf(h)
-	why := x.s.opts.Cache.Admit(cache.Ask{
+	why := x.rules.Cache.Admit(cache.Ask{
 		Answerable:    true,
 		Header:        h,
 		Canonical:     c.ok,
@@ -116,7 +116,7 @@ func (x *exchange) consult(ctx context.Context) (cache.Turn, *refusal) {
 		Body:     c.canonical,
 	}
 	c.query = cache.Query{Key: subject.Key(), Form: x.form(), Model: x.model, Directives: wishes, Convert: x.converter()}
-	turn := x.s.opts.Cache.Begin(ctx, c.query)
+	turn := x.rules.Cache.Begin(ctx, c.query)
 	c.status, c.reason = cacheMiss, string(turn.Reason)
 	if turn.Entry == nil && turn.Lead == nil && turn.Follower == nil {
 		return turn, &refusal{code: notCached, message: "the answer is not in the cache, and only-if-cached was asked for"}
@@ -175,7 +175,7 @@ func (x *exchange) replay(e *cache.Entry, status string) (abort bool) {
 	x.rest()
 	x.w.WriteHeader(e.Status)
 	if x.conn != nil {
-		x.conn.stall.Store(int64(x.s.opts.Streams[e.Upstream].WriteStallTimeout))
+		x.conn.stall.Store(int64(x.rules.stream(e.Upstream).WriteStallTimeout))
 	}
 	n, err := x.w.Write(e.Body)
 	x.report.bytesOut = int64(n)
@@ -212,7 +212,7 @@ func (x *exchange) stale(err error) *cache.Entry {
 	if !ok || e.Code != upstream.BreakerOpen || x.caching.status == "" {
 		return nil
 	}
-	return x.s.opts.Cache.Stale(x.caching.query)
+	return x.rules.Cache.Stale(x.caching.query)
 }
 
 // begun tells the flight, if there is one, that an answer has come.
@@ -263,13 +263,13 @@ var errCut = errors.New("the answer was cut")
 
 // clearFor drops what a changed model's answers were.
 func (x *exchange) clearFor() {
-	if x.s.opts.Cache == nil || x.route.Kind != dialect.KindManage || x.report.status/100 != 2 || x.report.ended != byUpstream {
+	if x.rules.Cache == nil || x.route.Kind != dialect.KindManage || x.report.status/100 != 2 || x.report.ended != byUpstream {
 		return
 	}
 	switch x.route.Op {
 	case dialect.OpPull, dialect.OpCreate, dialect.OpCopy, dialect.OpDelete:
 		if x.model != "" {
-			x.s.opts.Cache.Clear(x.model)
+			x.rules.Cache.Clear(x.model)
 		}
 	}
 }

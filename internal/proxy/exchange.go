@@ -29,6 +29,7 @@ var (
 // goroutine.
 type exchange struct {
 	s      *Server
+	rules  *rules
 	w      http.ResponseWriter
 	r      *http.Request
 	conn   *clientConn // nil where the server is driven without our listener
@@ -146,7 +147,7 @@ func (x *exchange) ask(lead *cache.Lead) (abort bool) {
 	} else {
 		defer x.watch()()
 	}
-	answer, err := x.s.opts.Upstreams.Do(x.ctx, x.call())
+	answer, err := x.rules.Upstreams.Do(x.ctx, x.call())
 	if err != nil {
 		if lead != nil {
 			lead.Fail(err)
@@ -174,8 +175,8 @@ func (x *exchange) admit() *refusal {
 	x.caching.reason = string(cache.Kind)
 	if x.parsed {
 		x.caching.reason = string(cache.Policy)
-		if x.s.opts.Cache != nil {
-			x.caching.tenant = cache.TenantOf(x.r.Header, x.s.opts.SharedCache)
+		if x.rules.Cache != nil {
+			x.caching.tenant = cache.TenantOf(x.r.Header, x.rules.SharedCache)
 		}
 	}
 	switch {
@@ -188,7 +189,7 @@ func (x *exchange) admit() *refusal {
 		x.keeping.id = newID()
 		x.tenant = tenantOf(x.r.Header)
 	}
-	if no := x.s.guard.check(x.r, x.path); no != nil {
+	if no := x.rules.guard.check(x.r, x.path); no != nil {
 		return no
 	}
 	if x.s.draining.Load() {
@@ -229,7 +230,7 @@ func (x *exchange) read() *refusal {
 func (x *exchange) watch() (stop func()) {
 	client := x.r.Context()
 	switch {
-	case x.s.finishes:
+	case x.rules.Finishes:
 		client = context.WithoutCancel(client)
 	case x.parsed && !x.asked.Stream:
 		// A whole answer cannot be cancelled by the admin: it saves a context.
@@ -237,7 +238,7 @@ func (x *exchange) watch() (stop func()) {
 		return func() {}
 	}
 	x.ctx, x.cancel = context.WithCancelCause(client)
-	if !x.s.finishes {
+	if !x.rules.Finishes {
 		return func() { x.cancel(nil) }
 	}
 	client = x.r.Context()

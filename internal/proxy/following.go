@@ -49,7 +49,7 @@ func (x *exchange) share(answer *cache.Answer, reader *stream.Reader) (abort boo
 	}
 	x.head(to, answer.Length, false)
 	x.w.WriteHeader(answer.Status)
-	settings := x.s.opts.Streams[answer.Upstream]
+	settings := x.rules.stream(answer.Upstream)
 	if x.conn != nil {
 		x.conn.stall.Store(int64(settings.WriteStallTimeout))
 	}

@@ -162,6 +162,22 @@ func (m *Metrics) seriesOf(k seriesKey) *series {
 	return s
 }
 
+// retain removes the series of the upstreams that are no longer configured.
+func (m *Metrics) retain(configured func(upstream string) bool) {
+	m.series.Range(func(k, _ any) bool {
+		name := k.(seriesKey).upstream
+		if name == "" || name == removedUpstream || configured(name) {
+			return true
+		}
+		m.series.Delete(k)
+		label := prometheus.Labels{"upstream": name}
+		for _, vec := range []interface{ DeletePartialMatch(prometheus.Labels) int }{m.requests, m.durations, m.queued} {
+			vec.DeletePartialMatch(label)
+		}
+		return true
+	})
+}
+
 // operationOf is the endpoint in the words of the GenAI conventions: what it does,
 // and whose dialect it speaks. Both are empty where no model is asked.
 func operationOf(op dialect.Op) (operation, provider string) {

@@ -42,19 +42,17 @@ func (x *exchange) journalled() bool {
 	case x.s.opts.Journal == nil:
 		return false
 	case x.route.Kind == dialect.KindEmbed:
-		return x.s.opts.JournalEmbeddings
+		return x.rules.JournalEmbeddings
 	}
 	return x.route.Kind == dialect.KindGenerate
 }
 
 // allowance bounds what all exchanges hold together. It is safe for concurrent use.
-type allowance struct {
-	limit int64
-	used  atomic.Int64
-}
+type allowance struct{ used atomic.Int64 }
 
-func (a *allowance) take(n int64) bool {
-	if a.used.Add(n) <= a.limit {
+// take takes n bytes, unless that would be more than limit in all.
+func (a *allowance) take(n, limit int64) bool {
+	if a.used.Add(n) <= limit {
 		return true
 	}
 	a.used.Add(-n)
@@ -70,7 +68,7 @@ func (x *exchange) keep(p []byte) {
 	if !k.on || k.written || k.cut {
 		return
 	}
-	if room := x.s.opts.MaxRecordBytes - k.size; int64(len(p)) > room {
+	if room := x.rules.MaxRecordBytes - k.size; int64(len(p)) > room {
 		p, k.cut = p[:max(room, 0)], true
 	}
 	k.size += int64(len(p))
@@ -88,7 +86,7 @@ func (x *exchange) keep(p []byte) {
 		size = min(2*cap(k.chunks[n-1]), mostKept)
 	}
 	size = max(size, len(p))
-	if !x.s.held.take(int64(size)) {
+	if !x.s.held.take(int64(size), x.rules.MaxHeldBytes) {
 		k.cut = true
 		return
 	}
@@ -124,7 +122,7 @@ func (x *exchange) record() {
 func (x *exchange) sessionID() string {
 	if !x.sessionRead {
 		x.sessionRead = true
-		x.session = dialect.SessionID(x.r.Header, x.s.opts.SessionHeaders, x.plain)
+		x.session = dialect.SessionID(x.r.Header, x.rules.SessionHeaders, x.plain)
 	}
 	return x.session
 }

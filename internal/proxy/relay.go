@@ -72,11 +72,12 @@ func (x *exchange) relay() (abort bool) {
 		// net/http would count a short body and add its length.
 		_ = sink.FlushError()
 	}
-	defer x.watchStalls(&sink, x.s.stall(a.Upstream.Name()))()
+	settings := x.rules.stream(a.Upstream.Name())
+	defer x.watchStalls(&sink, settings.WriteStallTimeout)()
 	r := stream.Relay{
 		Framing:  splitting(x.tally.framing),
 		Length:   a.Length,
-		MaxEvent: x.s.maxEvent(a.Upstream.Name()),
+		MaxEvent: int(settings.MaxEventBytes),
 		Event:    x.event,
 		Piece:    x.piece,
 		Last:     x.last,
@@ -85,10 +86,10 @@ func (x *exchange) relay() (abort bool) {
 		Gone:     x.leave,
 	}
 	if x.conn != nil {
-		x.conn.stall.Store(int64(x.s.stall(a.Upstream.Name())))
+		x.conn.stall.Store(int64(settings.WriteStallTimeout))
 	}
 	x.relaying = &r
-	streaming := x.buffered(&r, sink, a.Upstream.Name(), x.s.opts.Streams[a.Upstream.Name()])
+	streaming := x.buffered(&r, sink, a.Upstream.Name(), settings)
 	err := r.Copy(sink, a.Body)
 	x.work(stepSettle)
 	x.report.bytesRead, x.report.bytesOut = r.BytesIn, r.BytesOut

@@ -122,24 +122,28 @@ func (r *rig) build(cfg config.Config) *proxy.Server {
 	}
 	r.budget = stream.NewBudget(cfg.Stream.TotalBufferBytes)
 	opts := proxy.Options{
-		Config:         cfg.Config,
-		Upstreams:      r.set,
-		Streams:        streams,
+		Settings: proxy.Settings{
+			Config:       cfg.Config,
+			Upstreams:    r.set,
+			Streams:      streams,
+			Stream:       cfg.Stream,
+			Finishes:     finishes,
+			Secret:       secret,
+			DrainDelay:   cfg.Shutdown.DrainDelay,
+			DrainTimeout: cfg.Shutdown.DrainTimeout,
+		},
+		Loopback:       true,
 		Budget:         r.budget,
 		StreamRegistry: r.registry,
 		StreamEvents:   stream.NewEvents(reg, r.budget),
-		Finishes:       finishes,
-		Secret:         secret,
 		IsAdminKey:     func(s string) bool { return s == adminKey },
-		DrainDelay:     cfg.Shutdown.DrainDelay,
-		DrainTimeout:   cfg.Shutdown.DrainTimeout,
 		Log:            r.log,
 		Metrics:        proxy.NewMetrics(reg),
 	}
 	if r.tune != nil {
 		r.tune(&opts)
 	}
-	server, err := proxy.New(opts, true)
+	server, err := proxy.New(opts)
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -25,29 +25,17 @@ type Upstreams interface {
 
 // Options is what a Server is built from.
 type Options struct {
-	Config    Config
-	Upstreams Upstreams
-	// Streams holds each upstream's stream settings, by its name.
-	Streams map[string]stream.Config
+	// Settings are those to begin with; Prepare takes others.
+	Settings Settings
+	// Loopback tells that the listener is reached from this machine only.
+	Loopback bool
 	// Budget bounds the memory of all streams' buffers, StreamRegistry lists them,
 	// and StreamEvents counts what they do.
 	Budget         *stream.Budget
 	StreamRegistry *stream.Registry
 	StreamEvents   *stream.Events
-	// Cache may answer in place of an upstream; nil is none. With SharedCache
-	// one client's answers are for all.
-	Cache       Cache
-	SharedCache bool
 	// Journal gets a record of each exchange with a model; nil is none.
 	Journal Journal
-	// JournalEmbeddings has embeddings recorded too.
-	JournalEmbeddings bool
-	// MaxRecordBytes is how much of an answer a record holds.
-	MaxRecordBytes int64
-	// MaxHeldBytes is how much all answers together may hold for their records.
-	MaxHeldBytes int64
-	// SessionHeaders are looked at in this order for a session's id.
-	SessionHeaders []string
 	// Begin is told of each exchange, and what it returns of its steps; nil is
 	// off.
 	Begin func(requestID string) Steps
@@ -56,15 +44,8 @@ type Options struct {
 	// Seen is told of each exchange that belongs to a session: the bytes of its
 	// bodies and the tokens that it took. nil is off.
 	Seen func(session string, bytes, tokens int64)
-	// Finishes tells that some upstream goes on after its client left.
-	Finishes bool
-	// Secret tells that some upstream's headers hold a secret.
-	Secret bool
 	// IsAdminKey tells whether a client sent the admin API's key by mistake.
 	IsAdminKey func(string) bool
-	// DrainTimeout is how long streams in flight may go on after Serve's
-	// context has ended; DrainDelay how long all is served as before.
-	DrainDelay, DrainTimeout time.Duration
 
 	Log     *slog.Logger
 	Metrics *Metrics
@@ -72,13 +53,13 @@ type Options struct {
 
 // Server is the proxy's own listener and what it does with each request.
 type Server struct {
-	opts     Options
-	cfg      Config
-	guard    *guard
-	finishes bool
-	held     allowance         // for records in the making
-	seen     *cache.Memo[seen] // nil without a cache
-	tls      *tls.Config       // nil is cleartext
+	opts        Options // its Settings are empty: rules holds those in force
+	cfg         Config  // the listener's, for as long as it lives
+	loopback    bool
+	rules       atomic.Pointer[rules]
+	certificate atomic.Pointer[tls.Certificate] // nil is cleartext
+	held        allowance                       // for records in the making
+	seen        *cache.Memo[seen]
 
 	base      context.Context // ends when what is in flight is cut; set by Serve
 	draining  atomic.Bool
@@ -88,23 +69,27 @@ type Server struct {
 	idle      chan struct{} // closed when draining and nothing is in flight
 }
 
-// New checks the options and builds the server. loopback tells that its listener
-// is reached from this machine only.
-func New(opts Options, loopback bool) (*Server, error) {
-	s := &Server{opts: opts, cfg: opts.Config, finishes: opts.Finishes, held: allowance{limit: opts.MaxHeldBytes}, idle: make(chan struct{})}
-	if opts.Cache != nil {
-		s.seen = cache.NewMemo[seen](seenBodies)
+// New checks the options and builds the server.
+func New(opts Options) (*Server, error) {
+	s := &Server{
+		opts:     opts,
+		cfg:      opts.Settings.Config,
+		loopback: opts.Loopback,
+		seen:     cache.NewMemo[seen](seenBodies),
+		idle:     make(chan struct{}),
 	}
-	var err error
-	if s.guard, err = newGuard(opts.Config, loopback, opts.Secret); err != nil {
+	s.opts.Settings = Settings{}
+	r, err := s.newRules(opts.Settings)
+	if err != nil {
 		return nil, err
 	}
-	if c := opts.Config.TLS; c.CertFile != "" {
-		pair, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
+	s.rules.Store(r)
+	if s.cfg.TLS.CertFile != "" {
+		certificate, err := loadCertificate(s.cfg.TLS)
 		if err != nil {
-			return nil, fmt.Errorf("tls: %w", err)
+			return nil, err
 		}
-		s.tls = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}, NextProtos: []string{"h2", "http/1.1"}}
+		s.certificate.Store(certificate)
 	}
 	return s, nil
 }
@@ -132,7 +117,8 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	}
 	srv.Protocols = new(http.Protocols)
 	srv.Protocols.SetHTTP1(true)
-	srv.Protocols.SetHTTP2(s.tls != nil)
+	encrypted := s.certificate.Load() != nil
+	srv.Protocols.SetHTTP2(encrypted)
 	srv.Protocols.SetUnencryptedHTTP2(s.cfg.HTTP2)
 	accepted := newListener(ln, s.cfg.Limits.MaxConnections)
 	served := make(chan error, 2) // a server each
@@ -146,14 +132,15 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		IdleTimeout:       s.cfg.Limits.IdleTimeout,
 		BodyTimeout:       s.cfg.Limits.IdleTimeout,
 		MaxHead:           int(s.cfg.Limits.MaxHeaderBytes),
-		MaxBody:           min(smallBody, s.cfg.Limits.MaxBodyBytes),
+		MaxBody:           smallBody,
 		BaseContext:       base,
 		ConnContext:       connContext,
 		Log:               s.opts.Log,
 	})
 	var outer net.Listener = accepted
-	if s.tls != nil {
-		outer = newTLSListener(accepted, s.tls, handshakeTimeout)
+	if encrypted {
+		config := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.getCertificate, NextProtos: []string{"h2", "http/1.1"}}
+		outer = newTLSListener(accepted, config, handshakeTimeout)
 		wg.Go(func() { served <- srv.Serve(outer) })
 	} else {
 		wg.Go(func() { served <- plain.Serve(accepted) })
@@ -166,16 +153,16 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		return errors.Join(fmt.Errorf("serve %s: %w", ln.Addr(), err), plain.Close(), closeServer(srv))
 	case <-ctx.Done():
 	}
-	if d := s.opts.DrainDelay; d > 0 {
+	if d := s.rules.Load().DrainDelay; d > 0 {
 		s.opts.Log.Info("draining: still serving", "for", d.String())
 		time.Sleep(d) // a second signal ends the process
 	}
-	n := s.drain()
+	n, timeout := s.drain(), s.rules.Load().DrainTimeout
 	if err := outer.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 		s.opts.Log.Warn("close the listener", "error", err)
 	}
-	s.opts.Log.Info("draining: listener closed", "in_flight", n, "timeout", s.opts.DrainTimeout.String())
-	if !s.waitIdle(s.opts.DrainTimeout) {
+	s.opts.Log.Info("draining: listener closed", "in_flight", n, "timeout", timeout.String())
+	if !s.waitIdle(timeout) {
 		s.opts.Log.Warn("drain timeout: cutting what is still in flight")
 		cut(errDraining)
 		if !s.waitIdle(finalStop) {
@@ -251,7 +238,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.enter()
 	defer s.leave()
 	c := connsOf(r)
-	x := &exchange{s: s, w: w, r: r, conn: c.client, strict: c.strict, report: report{start: time.Now()}}
+	x := &exchange{s: s, rules: s.rules.Load(), w: w, r: r, conn: c.client, strict: c.strict, report: report{start: time.Now()}}
 	s.opts.Metrics.inFlight.Inc()
 	defer s.opts.Metrics.inFlight.Dec()
 	defer x.release()
@@ -260,10 +247,4 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if abort {
 		panic(http.ErrAbortHandler)
 	}
-}
-
-func (s *Server) maxEvent(upstream string) int { return int(s.opts.Streams[upstream].MaxEventBytes) }
-
-func (s *Server) stall(upstream string) time.Duration {
-	return s.opts.Streams[upstream].WriteStallTimeout
 }

@@ -44,7 +44,7 @@ func startWatched(t *testing.T, b *backend) (*rig, diary, chan string) {
 	lines := make(lines, 1<<10)
 	r := &rig{t: t, lines: lines, log: slog.New(lines)}
 	r.tune = func(opts *proxy.Options) {
-		opts.SessionHeaders = []string{"X-Session-Id"}
+		opts.Settings.SessionHeaders = []string{"X-Session-Id"}
 		opts.Begin = func(requestID string) proxy.Steps {
 			d <- requestID
 			return d

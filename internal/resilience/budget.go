@@ -17,10 +17,10 @@ const (
 // an upstream just when it fails under it. All methods may be called from any
 // goroutine.
 type RetryBudget struct {
-	start   time.Time
-	percent int
+	start time.Time
 
 	mu       sync.Mutex // guards what follows
+	percent  int
 	requests window
 	retries  window
 	refused  int64
@@ -45,6 +45,13 @@ func NewRetryBudget(percent int) *RetryBudget {
 		requests: window{buckets: make([]int, n)},
 		retries:  window{buckets: make([]int, n+1)},
 	}
+}
+
+// Configure replaces the percentage, and keeps the counts.
+func (r *RetryBudget) Configure(percent int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.percent = percent
 }
 
 // Request tells the budget of one more request, its retries not counted.

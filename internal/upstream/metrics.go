@@ -51,6 +51,13 @@ func (m *Metrics) begin(upstream string) {
 	}
 }
 
+// forget removes the series of an upstream that is no longer configured.
+func (m *Metrics) forget(upstream string) {
+	label := prometheus.Labels{"upstream": upstream}
+	m.retries.DeletePartialMatch(label)
+	m.transitions.DeletePartialMatch(label)
+}
+
 // Transition counts a breaker's change of state.
 func (m *Metrics) Transition(t resilience.Transition) {
 	m.transitions.WithLabelValues(t.Name, t.From.String(), t.To.String()).Inc()

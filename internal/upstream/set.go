@@ -14,30 +14,22 @@ import (
 // Set is all upstreams of a configuration, in its order. It is safe for
 // concurrent use.
 type Set struct {
-	upstreams []*Upstream
-	retry     resilience.RetryConfig
-	budget    *resilience.RetryBudget
-	leastBusy bool
-	metrics   *Metrics
+	upstreams    []*Upstream
+	retry        resilience.RetryConfig
+	budget       *resilience.RetryBudget
+	leastBusy    bool
+	metrics      *Metrics
+	onTransition func(resilience.Transition)
 }
 
 // NewSet builds the upstreams. It connects to none of them.
 func NewSet(cfgs []Config, retry resilience.RetryConfig, balance string, m *Metrics, onTransition func(resilience.Transition)) (*Set, error) {
-	s := &Set{
-		retry:     retry,
-		budget:    resilience.NewRetryBudget(retry.BudgetPercent),
-		leastBusy: balance == "least_busy",
-		metrics:   m,
+	first := &Set{budget: resilience.NewRetryBudget(retry.BudgetPercent), metrics: m, onTransition: onTransition}
+	s, err := first.Next(cfgs, retry, balance)
+	if err != nil {
+		return nil, err
 	}
-	for _, cfg := range cfgs {
-		u, err := newUpstream(cfg, onTransition)
-		if err != nil {
-			s.Close()
-			return nil, err
-		}
-		s.upstreams = append(s.upstreams, u)
-		m.begin(u.Name())
-	}
+	s.Replace(first)
 	return s, nil
 }
 
@@ -158,7 +150,9 @@ func (s *Set) again(ctx context.Context, c *Call, serving, tried []*Upstream, an
 	if answer != nil {
 		answer.End(outcome, cause)
 	}
-	s.metrics.retries.WithLabelValues(tried[len(tried)-1].Name(), reason).Inc()
+	if failed := tried[len(tried)-1]; !failed.gone.Load() {
+		s.metrics.retries.WithLabelValues(failed.Name(), reason).Inc()
+	}
 	if reason != retryUnsent && !sleep(ctx, s.retry.Backoff(len(tried))) {
 		next.giveBack()
 		return lease{}, false

@@ -129,6 +129,8 @@ func (t *h1) exchange(ctx context.Context, c *conn, r *Request, connectTime time
 
 func (t *h1) CloseIdle() { t.pool.closeIdle() }
 
+func (t *h1) Retire() { t.pool.retire() }
+
 func (t *h1) Close() { t.pool.close() }
 
 func (t *h1) Stats() Stats {

@@ -12,9 +12,8 @@ import (
 // burst's surplus grows old and goes. Nothing runs while it waits: one timer
 // removes what has expired.
 type pool struct {
-	max int
-
 	mu     sync.Mutex
+	max    int
 	idle   []*conn // in order of their coming
 	timer  *time.Timer
 	armed  bool
@@ -114,6 +113,14 @@ func (p *pool) closeIdle() {
 	for _, c := range idle {
 		c.close()
 	}
+}
+
+// retire keeps nothing from here on.
+func (p *pool) retire() {
+	p.mu.Lock()
+	p.max = 0
+	p.mu.Unlock()
+	p.closeIdle()
 }
 
 func (p *pool) close() {

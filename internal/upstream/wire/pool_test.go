@@ -57,6 +57,37 @@ func TestCloseLetsExchangesEnd(t *testing.T) {
 	})
 }
 
+func TestRetire(t *testing.T) {
+	each(t, func(t *testing.T, im implementation) {
+		ending := make(chan bool)
+		tr := im.start(t, func(n int, p *peer) {
+			p.request()
+			if n == 0 {
+				p.say(length10 + "hello")
+				<-ending
+				p.say("world")
+			} else {
+				p.say(ok1)
+			}
+			p.untilGone()
+		})
+		running := fetch(t, tr, get)
+		whole(t, fetch(t, tr, get))
+		tr.Retire()
+		until(t, "one connection is open", func() bool { return tr.Stats().Open == 1 })
+		for range 2 {
+			if resp := fetch(t, tr, get); whole(t, resp) != "a" || resp.Reused {
+				t.Error("a connection was kept by a transport that keeps none")
+			}
+		}
+		close(ending)
+		if got := whole(t, running); got != "helloworld" {
+			t.Errorf("got %q", got)
+		}
+		until(t, "no connection is open", func() bool { return tr.Stats().Open == 0 })
+	})
+}
+
 func TestKeepAliveIsObeyed(t *testing.T) {
 	tests := []struct {
 		value   string

@@ -24,7 +24,7 @@ type std struct {
 	// connection of pooled was dead.
 	pooled, fresh *http.Transport
 
-	closed               atomic.Bool
+	closed, retired      atomic.Bool
 	open, active         atomic.Int64
 	dials, reused, stale atomic.Uint64
 }
@@ -90,7 +90,11 @@ func (t *std) RoundTrip(ctx context.Context, r *Request) (*Response, error) {
 	if t.closed.Load() {
 		return nil, &Error{Backend: t.host, Phase: Dial, Err: net.ErrClosed}
 	}
-	resp, err := t.exchange(ctx, t.pooled, r)
+	via := t.pooled
+	if t.retired.Load() {
+		via = t.fresh
+	}
+	resp, err := t.exchange(ctx, via, r)
 	if err != nil && err.stale {
 		t.stale.Add(1)
 		resp, err = t.exchange(ctx, t.fresh, r)
@@ -196,6 +200,11 @@ func announceTrailer(r *Request) http.Header {
 func (t *std) CloseIdle() {
 	t.pooled.CloseIdleConnections()
 	t.fresh.CloseIdleConnections()
+}
+
+func (t *std) Retire() {
+	t.retired.Store(true)
+	t.CloseIdle() // and what is in use closes as it ends
 }
 
 func (t *std) Close() {

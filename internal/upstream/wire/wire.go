@@ -138,6 +138,10 @@ type Transport interface {
 	RoundTrip(ctx context.Context, r *Request) (*Response, error)
 	// CloseIdle closes the connections that wait for reuse.
 	CloseIdle()
+	// Retire is CloseIdle, and keeps no connection from here on: requests go on
+	// being served, each on one of its own. It is for a backend that is no longer
+	// configured, which some may still be about to ask.
+	Retire()
 	// Close is CloseIdle for good: further requests fail, those in progress go
 	// on and close their connections as they end.
 	Close()
