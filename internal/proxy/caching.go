@@ -165,7 +165,7 @@ func (x *exchange) replay(e *cache.Entry, status string) (abort bool) {
 	x.tally.status = e.Status
 	x.tally.framing = dialect.FramingOf(e.Header.Get("Content-Type"))
 	if summary, ok := e.Note.(dialect.Summary); ok {
-		x.tally.summary, x.tally.metered = summary, true
+		x.tally.summary = summary // not metered: nothing of it passes the meter again
 	}
 	to := x.w.Header()
 	maps.Copy(to, e.Header)
