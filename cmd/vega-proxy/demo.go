@@ -75,7 +75,7 @@ func (a *app) invite(w io.Writer) {
 	fmt.Fprintf(w, `vega-proxy demo: a proxy in front of a simulated backend
 
   proxy      http://%[1]s   (OpenAI: /v1, Ollama: /api)
-  admin API  http://%[2]s   (metrics: /metrics, readiness: /readyz)
+  dashboard  http://%[2]s   (and the admin API, /metrics, /readyz)
   admin key  %[3]s
 
 Try it, and watch the words come one by one:

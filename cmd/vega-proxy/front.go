@@ -52,8 +52,3 @@ func (a *app) frontSettings(cfg *config.Config, set *upstream.Set) proxy.Setting
 	}
 	return s
 }
-
-// streams shows the running streams to the admin API.
-type streams struct{ *stream.Registry }
-
-func (s streams) List() (live, recent any) { return s.Registry.List() }

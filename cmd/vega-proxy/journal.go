@@ -50,9 +50,18 @@ func (c conversations) Conversations(ctx context.Context, values url.Values) (an
 	if err != nil {
 		return nil, "", &admin.BadQuery{Message: err.Error()}
 	}
+	brief, err := yes(values.Get("brief"))
+	if err != nil {
+		return nil, "", &admin.BadQuery{Message: "brief: " + err.Error()}
+	}
 	found, next, err := c.Log.Conversations(ctx, q)
 	if errors.Is(err, batchlog.ErrQuery) {
 		return nil, "", &admin.BadQuery{Message: err.Error()}
+	}
+	if brief {
+		for i := range found {
+			shorten(&found[i])
+		}
 	}
 	if found == nil {
 		found = []batchlog.Conversation{} // a list, also in JSON
@@ -61,7 +70,37 @@ func (c conversations) Conversations(ctx context.Context, values url.Values) (an
 }
 
 // queryNames are the parameters of a search.
-var queryNames = []string{"id", "q", "session", "model", "outcome", "since", "until", "limit", "cursor"}
+var queryNames = []string{"id", "q", "session", "model", "outcome", "since", "until", "limit", "cursor", "brief"}
+
+// briefText is how many characters of a text a brief answer keeps.
+const briefText = 200
+
+// shorten leaves of a conversation what a list of them shows.
+func shorten(c *batchlog.Conversation) {
+	c.Prompt, c.Answer, c.Error = beginning(c.Prompt), beginning(c.Answer), beginning(c.Error)
+	c.Reasoning = ""
+	c.Messages, c.Params, c.ToolCalls, c.Choices = nil, nil, nil, nil
+}
+
+func beginning(text string) string {
+	n := 0
+	for i := range text {
+		if n++; n > briefText {
+			return text[:i]
+		}
+	}
+	return text
+}
+
+func yes(text string) (bool, error) {
+	switch text {
+	case "", "false":
+		return false, nil
+	case "true":
+		return true, nil
+	}
+	return false, fmt.Errorf("%q is neither true nor false", text)
+}
 
 func conversationQuery(values url.Values) (q batchlog.Query, err error) {
 	for name := range values {

@@ -16,6 +16,7 @@ func (a *app) buildUpstreams() error {
 	metrics := upstream.NewMetrics(a.reg)
 	set, err := upstream.NewSet(upstreamConfigs(a.cfg), a.cfg.Retry, a.cfg.Balance, metrics, func(t resilience.Transition) {
 		metrics.Transition(t)
+		a.upstreams.timeline.note(t)
 		a.logTransition(t)
 	})
 	if err != nil {
@@ -48,7 +49,10 @@ func (a *app) logTransition(t resilience.Transition) {
 
 // upstreams is the set that is asked now. It shows the set's figures to a scrape,
 // and the breakers to the admin API.
-type upstreams struct{ atomic.Pointer[upstream.Set] }
+type upstreams struct {
+	atomic.Pointer[upstream.Set]
+	timeline timeline
+}
 
 func (u *upstreams) Describe(ch chan<- *prometheus.Desc) { u.Load().Describe(ch) }
 func (u *upstreams) Collect(ch chan<- prometheus.Metric) { u.Load().Collect(ch) }
@@ -76,3 +80,5 @@ func (u *upstreams) Reset(name string) (any, bool) {
 	}
 	return up.Breaker().Reset(), true
 }
+
+func (u *upstreams) Transitions() any { return u.timeline.list() }

@@ -48,6 +48,10 @@ func (b *fakeBreakers) Reset(name string) (any, bool) {
 	return b.Status(name)
 }
 
+func (b *fakeBreakers) Transitions() any {
+	return []json.RawMessage{json.RawMessage(`{"name":"default","from":"closed","to":"open","at":"2025-11-02T10:00:00Z","cause":"500","open_for_seconds":9.5}`)}
+}
+
 // fakeStreams has one live stream, "s 1", and one that ended.
 type fakeStreams struct{ cancelled bool }
 
@@ -59,6 +63,11 @@ func (s *fakeStreams) List() (live, recent any) {
 		"throttle_time_seconds":0,"duration_seconds":1,"throughput_chunks_per_sec":2,"throughput_bytes_per_sec":20%s}`
 	return []json.RawMessage{json.RawMessage(fmt.Sprintf(stream, ""))},
 		[]json.RawMessage{json.RawMessage(fmt.Sprintf(stream, `,"ended_by":"client"`))}
+}
+
+func (s *fakeStreams) Digest(int) (live, recent any, total int) {
+	live, recent = s.List()
+	return live, recent, 1
 }
 
 func (s *fakeStreams) Cancel(id string) bool {

@@ -41,8 +41,8 @@ func describe(mux *chi.Mux, openMetrics bool) ([]byte, error) {
 		if !ok {
 			return fmt.Errorf("admin: openapi.json does not describe %s %s", method, path)
 		}
-		if !openMetrics && path != "/" {
-			delete(operation, "security") // the probes' own, which says that they are open
+		if !openMetrics && isProbe(path) {
+			delete(operation, "security") // which says that they are open
 		}
 		if served[path] == nil {
 			served[path] = map[string]any{}
@@ -56,3 +56,5 @@ func describe(mux *chi.Mux, openMetrics bool) ([]byte, error) {
 	doc["paths"] = served
 	return json.Marshal(doc)
 }
+
+func isProbe(path string) bool { return path == "/livez" || path == "/readyz" || path == "/metrics" }

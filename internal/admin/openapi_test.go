@@ -200,6 +200,7 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		"POST /admin/performance/circuit-breaker/{name}/reset": {"/admin/performance/circuit-breaker/default/reset", ""},
 		"POST /admin/performance/streams/{id}/cancel":          {"/admin/performance/streams/s%201/cancel", ""},
 		"PUT /admin/log-level":                                 {"/admin/log-level", `{"level":"warn"}`},
+		"GET /assets/{name}":                                   {"/assets/app.js", ""},
 		"GET /admin/debug/pprof/{profile}":                     {"/admin/debug/pprof/heap", ""},
 		"GET /admin/performance/memory/leaks/{object_type}":    {"/admin/performance/memory/leaks/stream", ""},
 		"GET /admin/debug/flight-records/{name}":               {"/admin/debug/flight-records/" + flightName, ""},
@@ -215,7 +216,7 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 			target.path = path
 		}
 		d.checkAnswer(t, f, method, path, target.path, target.body, http.StatusOK, func(r *http.Request) {
-			if strings.HasPrefix(path, "/admin/debug/") { // a recording ends when its client leaves
+			if strings.HasPrefix(path, "/admin/debug/") || path == "/admin/live" { // which end when their client leaves
 				*r = *r.WithContext(gone)
 			}
 		})
@@ -249,6 +250,12 @@ func TestErrorsAreAsDescribed(t *testing.T) {
 	d.checkAnswer(t, f, "GET", records, records, "", 503)
 	d.checkAnswer(t, f, "POST", records, records, "", 503)
 	d.checkAnswer(t, f, "GET", records+"/{name}", records+"/x", "", 503)
+	d.checkAnswer(t, f, "GET", "/assets/{name}", "/assets/x", "", 404)
+	for range maxViewers {
+		_, leave, _ := f.feed.join()
+		defer leave()
+	}
+	d.checkAnswer(t, f, "GET", "/admin/live", "/admin/live", "", 503)
 	d.checkAnswer(t, f, "PUT", "/admin/log-level", "/admin/log-level", "{", 400)
 	d.checkAnswer(t, f, "PUT", "/admin/log-level", "/admin/log-level", "{}", 422)
 	d.checkAnswer(t, f, "PUT", "/admin/log-level", "/admin/log-level", strings.Repeat(" ", 2*maxBodyBytes), 413)

@@ -17,12 +17,18 @@ type Breakers interface {
 	Status(name string) (any, bool)
 	// Reset closes a breaker and returns its new status; false likewise.
 	Reset(name string) (any, bool)
+	// Transitions returns the last changes of state of all of them, the oldest
+	// first: a list for encoding/json, which is never null there.
+	Transitions() any
 }
 
 // Streams is the answers that are streaming now, and those that ended of late.
 type Streams interface {
 	// List returns two lists for encoding/json, which are never null there.
 	List() (live, recent any)
+	// Digest is List for who asks often: at most limit of each, those in trouble
+	// first among the live ones, and how many are live in all.
+	Digest(limit int) (live, recent any, total int)
 	// Cancel ends a live stream; false if there is none with that id.
 	Cancel(id string) bool
 }
@@ -57,7 +63,9 @@ type Component struct {
 	Detail  string   `json:"detail"`  // path of the endpoint that shows more
 }
 
-func (s *Server) allBreakers(*http.Request) (any, *refusal) {
+func (s *Server) allBreakers(*http.Request) (any, *refusal) { return s.breakers(), nil }
+
+func (s *Server) breakers() any {
 	all := map[string]any{}
 	for _, name := range s.parts.Breakers.Names() {
 		// A reload may take one away between the two calls.
@@ -65,7 +73,13 @@ func (s *Server) allBreakers(*http.Request) (any, *refusal) {
 			all[name] = status
 		}
 	}
-	return map[string]any{"circuit_breakers": all}, nil
+	return map[string]any{"circuit_breakers": all}
+}
+
+func (s *Server) allTransitions(*http.Request) (any, *refusal) { return s.transitions(), nil }
+
+func (s *Server) transitions() any {
+	return map[string]any{"transitions": s.parts.Breakers.Transitions()}
 }
 
 func (s *Server) breakerStatus(r *http.Request) (any, *refusal) {
@@ -100,7 +114,10 @@ func (s *Server) cancelStream(r *http.Request) (any, *refusal) {
 	return map[string]bool{"cancelled": true}, nil
 }
 
-func (s *Server) health(*http.Request) (any, *refusal) {
+func (s *Server) health(*http.Request) (any, *refusal) { return s.report(), nil }
+
+// report asks all parts how they are.
+func (s *Server) report() any {
 	all := make([]Component, 0, len(s.parts.Health))
 	for _, report := range s.parts.Health {
 		c := report()
@@ -117,5 +134,5 @@ func (s *Server) health(*http.Request) (any, *refusal) {
 	return struct {
 		Status     Status      `json:"status"`
 		Components []Component `json:"components"`
-	}{overall, all}, nil
+	}{overall, all}
 }

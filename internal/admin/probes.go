@@ -41,18 +41,3 @@ func (s *Server) ready(*http.Request) (any, *refusal) {
 	}
 	return probe{"ready"}, nil
 }
-
-// index says where things are to whoever opens the listener's root.
-func (s *Server) index(*http.Request) (any, *refusal) {
-	return map[string]any{
-		"name": "vega-proxy admin",
-		"key":  "send X-API-Key with everything under /admin",
-		"links": map[string]string{
-			"live":        "/livez",
-			"ready":       "/readyz",
-			"metrics":     "/metrics",
-			"health":      "/admin/performance/health/comprehensive",
-			"description": "/admin/openapi.json",
-		},
-	}, nil
-}

@@ -77,12 +77,6 @@ func TestMetricsListener(t *testing.T) {
 	}
 }
 
-func TestIndexTellsNoSecret(t *testing.T) {
-	w := newFixture(t, allOn(), allParts()).ask("GET", "/", "", noKey)
-	wantBody(t, w, 200, `{"key":"send X-API-Key with everything under /admin","links":{"description":"/admin/openapi.json",`+
-		`"health":"/admin/performance/health/comprehensive","live":"/livez","metrics":"/metrics","ready":"/readyz"},"name":"vega-proxy admin"}`)
-}
-
 func TestPprof(t *testing.T) {
 	f := newFixture(t, allOn(), allParts())
 	for path, want := range map[string]string{

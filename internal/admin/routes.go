@@ -19,10 +19,12 @@ func (s *Server) adminRoutes() []route {
 	routes := []route{
 		{http.MethodGet, "/openapi.json", s.read(s.openAPI)},
 		{http.MethodGet, "/performance/health/comprehensive", s.read(s.health)},
+		{http.MethodGet, "/live", http.HandlerFunc(s.watch)},
 	}
 	if s.parts.Breakers != nil {
 		routes = append(routes,
 			route{http.MethodGet, "/performance/circuit-breakers/all", s.read(s.allBreakers)},
+			route{http.MethodGet, "/performance/circuit-breakers/transitions", s.read(s.allTransitions)},
 			route{http.MethodGet, "/performance/circuit-breaker/{name}/status", s.read(s.breakerStatus)},
 			route{http.MethodPost, "/performance/circuit-breaker/{name}/reset", s.change(s.resetBreaker)},
 		)
@@ -69,7 +71,7 @@ func (s *Server) adminRoutes() []route {
 
 func (s *Server) adminMux(probes []route) *chi.Mux {
 	mux := newMux()
-	add(mux, route{http.MethodGet, "/", s.read(s.index)})
+	add(mux, pageRoutes()...)
 	if s.cfg.OpenMetrics {
 		add(mux, probes...)
 	} else {

@@ -40,12 +40,14 @@ func TestRoutesWithEveryPart(t *testing.T) {
 		"GET /admin/debug/pprof/symbol",
 		"GET /admin/debug/pprof/trace",
 		"GET /admin/debug/pprof/{profile}",
+		"GET /admin/live",
 		"GET /admin/log-level",
 		"GET /admin/openapi.json",
 		"GET /admin/performance/batch/conversation-logger/stats",
 		"GET /admin/performance/cache/stats",
 		"GET /admin/performance/circuit-breaker/{name}/status",
 		"GET /admin/performance/circuit-breakers/all",
+		"GET /admin/performance/circuit-breakers/transitions",
 		"GET /admin/performance/event-loop/diagnostics",
 		"GET /admin/performance/event-loop/status",
 		"GET /admin/performance/health/comprehensive",
@@ -54,6 +56,7 @@ func TestRoutesWithEveryPart(t *testing.T) {
 		"GET /admin/performance/memory/leaks/{object_type}",
 		"GET /admin/performance/sessions",
 		"GET /admin/performance/streams",
+		"GET /assets/{name}",
 		"GET /livez",
 		"GET /metrics",
 		"GET /readyz",
@@ -74,7 +77,7 @@ func TestRoutesWithEveryPart(t *testing.T) {
 func TestRoutesOfAbsentParts(t *testing.T) {
 	all := allParts()
 	f := newFixture(t, Config{}, Parts{Ready: all.Ready, Metrics: all.Metrics})
-	want := []string{"GET /", "GET /admin/openapi.json", "GET /admin/performance/health/comprehensive", "GET /livez", "GET /metrics", "GET /readyz"}
+	want := []string{"GET /", "GET /admin/live", "GET /admin/openapi.json", "GET /admin/performance/health/comprehensive", "GET /assets/{name}", "GET /livez", "GET /metrics", "GET /readyz"}
 	if got := served(t, f.Server); !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
@@ -98,6 +101,8 @@ func TestWrongMethod(t *testing.T) {
 	f := newFixture(t, allOn(), allParts())
 	tests := []struct{ method, path, allow string }{
 		{"POST", "/", "GET, HEAD"},
+		{"POST", "/assets/app.js", "GET, HEAD"},
+		{"POST", "/admin/live", "GET, HEAD"},
 		{"POST", "/livez", "GET, HEAD"},
 		{"DELETE", "/metrics", "GET, HEAD"},
 		{"POST", "/admin/log-level", "GET, HEAD, PUT"},
@@ -138,7 +143,7 @@ func TestHead(t *testing.T) {
 	f := newFixture(t, allOn(), allParts())
 	server := httptest.NewServer(f.Handler())
 	defer server.Close()
-	for _, path := range []string{"/", "/livez", "/readyz", "/metrics", "/admin/openapi.json", "/admin/config", "/admin/log-level",
+	for _, path := range []string{"/", "/assets/app.js", "/livez", "/readyz", "/metrics", "/admin/openapi.json", "/admin/config", "/admin/log-level",
 		"/admin/performance/circuit-breakers/all", "/admin/performance/circuit-breaker/default/status",
 		"/admin/performance/health/comprehensive", "/admin/performance/streams", "/admin/performance/cache/stats",
 		"/admin/performance/batch/conversation-logger/stats", "/admin/conversations", "/admin/performance/event-loop/status",
@@ -150,6 +155,7 @@ func TestHead(t *testing.T) {
 				t.Fatal(err)
 			}
 			r.Header.Set("X-API-Key", testKey)
+			r.Header.Set("Accept-Encoding", "identity") // else the client unpacks, and has no length
 			resp, err := server.Client().Do(r)
 			if err != nil {
 				t.Fatal(err)

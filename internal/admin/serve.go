@@ -26,8 +26,14 @@ const (
 
 // Run serves Handler on ln until ctx ends, gives answers under way five
 // seconds, cuts off the rest, and returns when the last of its goroutines has
-// ended. It closes ln, and returns an error only when ln failed.
+// ended. It closes ln, and returns an error only when ln failed. It may be called
+// once.
 func (s *Server) Run(ctx context.Context, ln net.Listener) error {
+	ctx, stop := context.WithCancel(ctx)
+	var looking sync.WaitGroup
+	looking.Go(func() { s.feed.run(ctx) })
+	defer looking.Wait()
+	defer stop()
 	return serve(ctx, ln, s.handler, s.log)
 }
 

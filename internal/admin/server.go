@@ -1,8 +1,10 @@
-// Package admin is the HTTP side of the admin listener: probes, metrics, and
-// the keyed API under /admin that shows and steers the other parts.
+// Package admin is the HTTP side of the admin listener: probes, metrics, the
+// keyed API under /admin that shows and steers the other parts, and the dashboard,
+// a page that uses it.
 //
 // It owns who may ask (key, Host, origin), how answers and errors look, the
-// audit line of every change and the description at /admin/openapi.json. It
+// audit line of every change, the figures of the last hour, and the description
+// at /admin/openapi.json. It
 // decides nothing about the parts behind it: it is given closures and small
 // interfaces, and imports none of them.
 package admin
@@ -62,6 +64,7 @@ type Server struct {
 	refusedKeys  seldom
 	refusedHosts seldom
 
+	feed        *feed
 	handler     http.Handler
 	metrics     http.Handler
 	description []byte // the body of /admin/openapi.json
@@ -85,6 +88,7 @@ func New(cfg Config, key string, parts Parts, log *slog.Logger) (*Server, error)
 	}
 	s := &Server{cfg: cfg, parts: parts, log: log, hosts: hosts}
 	s.SetKey(key)
+	s.feed = newFeed(s)
 
 	probes := s.probeRoutes()
 	mux := s.adminMux(probes)
