@@ -22,7 +22,9 @@ func TestChangesAreAudited(t *testing.T) {
 	}{
 		{"PUT", "/admin/log-level", `{"level":"debug"}`, 200, map[string]any{"level": "debug"}},
 		{"POST", "/admin/performance/streams/s%201/cancel", "", 200, map[string]any{"cancelled": true}},
-		{"POST", "/admin/config/reload", "", 200, map[string]any{"changed": []any{"cache.ttl_seconds"}}},
+		{"POST", "/admin/config/reload", "", 200, map[string]any{
+			"applied": true, "message": "1 setting changed", "file": "c.yaml", "changed": []any{"cache.ttl_seconds"}, "restart_needed": []any{},
+			"differences": []any{map[string]any{"path": "cache.ttl_seconds", "old": "300", "new": "60"}}, "warnings": []any{}}},
 		{"POST", "/admin/performance/streams/gone/cancel", "", 404,
 			map[string]any{"error": map[string]any{"code": "unknown_stream", "message": `there is no live stream "gone"; it may have ended`}}},
 	}
@@ -55,7 +57,7 @@ func TestChangesAreAudited(t *testing.T) {
 func TestPanic(t *testing.T) {
 	parts := allParts()
 	parts.Config = func() any { panic("broken config") }
-	parts.Reload = func(context.Context) ([]string, error) { panic("broken reload") }
+	parts.Reload = func(context.Context) (Reloaded, error) { panic("broken reload") }
 	f := newFixture(t, allOn(), parts)
 
 	message := wantRefusal(t, f.ask("GET", "/admin/config", ""), 500, "internal")

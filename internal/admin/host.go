@@ -44,7 +44,7 @@ func (s *Server) ownHost(r *http.Request) bool {
 	if !ok {
 		return false
 	}
-	if name == "localhost" || s.hosts[name] {
+	if name == "localhost" || s.surface.Load().hosts[name] {
 		return true
 	}
 	addr, err := netip.ParseAddr(name)

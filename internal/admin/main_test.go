@@ -160,7 +160,10 @@ func allParts() Parts {
 		Log:      &fakeLog{},
 		Monitor:  &fakeMonitor{},
 		Config:   func() any { return map[string]any{"listen": "127.0.0.1:8080"} },
-		Reload:   func(context.Context) ([]string, error) { return []string{"cache.ttl_seconds"}, nil },
+		Reload: func(context.Context) (Reloaded, error) {
+			return Reloaded{Applied: true, Message: "1 setting changed", File: "c.yaml", Changed: []string{"cache.ttl_seconds"},
+				Differences: []Difference{{"cache.ttl_seconds", "300", "60"}}}, nil
+		},
 		LogLevel: new(slog.LevelVar),
 	}
 }

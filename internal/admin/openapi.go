@@ -17,7 +17,7 @@ import (
 var fullDescription []byte
 
 func (s *Server) openAPI(*http.Request) (any, *refusal) {
-	return json.RawMessage(s.description), nil
+	return json.RawMessage(s.surface.Load().description), nil
 }
 
 // describe cuts the description down to what mux serves, and fails for a route

@@ -15,7 +15,7 @@ type route struct {
 }
 
 // adminRoutes is what is served below /admin, all of it behind the key.
-func (s *Server) adminRoutes() []route {
+func (s *Server) adminRoutes(cfg Config) []route {
 	routes := []route{
 		{http.MethodGet, "/openapi.json", s.read(s.openAPI)},
 		{http.MethodGet, "/performance/health/comprehensive", s.read(s.health)},
@@ -63,16 +63,16 @@ func (s *Server) adminRoutes() []route {
 			route{http.MethodPut, "/log-level", s.change(s.setLogLevel)},
 		)
 	}
-	if s.cfg.Pprof {
+	if cfg.Pprof {
 		routes = append(routes, pprofRoutes()...)
 	}
 	return routes
 }
 
-func (s *Server) adminMux(probes []route) *chi.Mux {
+func (s *Server) adminMux(cfg Config, probes []route) *chi.Mux {
 	mux := newMux()
 	add(mux, pageRoutes()...)
-	if s.cfg.OpenMetrics {
+	if cfg.OpenMetrics {
 		add(mux, probes...)
 	} else {
 		add(mux.With(s.requireKey), probes...)
@@ -81,7 +81,7 @@ func (s *Server) adminMux(probes []route) *chi.Mux {
 	// without it nobody learns which paths exist.
 	mux.Route("/admin", func(r chi.Router) {
 		r.Use(s.requireKey)
-		add(r, s.adminRoutes()...)
+		add(r, s.adminRoutes(cfg)...)
 	})
 	return mux
 }

@@ -14,7 +14,7 @@ import (
 func served(t *testing.T, s *Server) []string {
 	t.Helper()
 	var all []string
-	err := chi.Walk(s.adminMux(s.probeRoutes()), func(method, path string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
+	err := chi.Walk(s.surface.Load().routes, func(method, path string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
 		if method != http.MethodHead {
 			all = append(all, method+" "+path)
 		}

@@ -34,12 +34,12 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	looking.Go(func() { s.feed.run(ctx) })
 	defer looking.Wait()
 	defer stop()
-	return serve(ctx, ln, s.handler, s.log)
+	return serve(ctx, ln, s.Handler(), s.log)
 }
 
 // RunMetrics is Run for MetricsHandler.
 func (s *Server) RunMetrics(ctx context.Context, ln net.Listener) error {
-	return serve(ctx, ln, s.metrics, s.log)
+	return serve(ctx, ln, s.MetricsHandler(), s.log)
 }
 
 func serve(ctx context.Context, ln net.Listener, handler http.Handler, log *slog.Logger) error {

@@ -95,10 +95,10 @@ func TestRunOverTheWire(t *testing.T) {
 func TestRunStopsGracefully(t *testing.T) {
 	parts := allParts()
 	asked, answer := make(chan struct{}), make(chan struct{})
-	parts.Reload = func(context.Context) ([]string, error) {
+	parts.Reload = func(context.Context) (Reloaded, error) {
 		close(asked)
 		<-answer
-		return nil, nil
+		return Reloaded{}, nil
 	}
 	f := newFixture(t, allOn(), parts)
 	addr, stop := start(t, f.Run)
@@ -129,7 +129,7 @@ func TestRunStopsGracefully(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	var body map[string][]string
+	var body Reloaded
 	if err := json.NewDecoder(resp.Body).Decode(&body); err != nil || resp.StatusCode != 200 {
 		t.Errorf("got %s %v %v", resp.Status, body, err)
 	}
@@ -173,12 +173,12 @@ func TestRunCutsOffWhatOutlastsTheGrace(t *testing.T) {
 		parts := allParts()
 		ctx, stop := context.WithCancel(t.Context())
 		var stopped time.Time
-		parts.Reload = func(ctx context.Context) ([]string, error) {
+		parts.Reload = func(ctx context.Context) (Reloaded, error) {
 			<-ctx.Done()
 			lost = time.Since(stopped)
 			time.Sleep(time.Second)
 			handlerEnded = true
-			return nil, nil
+			return Reloaded{}, nil
 		}
 		f := newFixture(t, allOn(), parts)
 		ln := &pipes{make(chan net.Conn), make(chan struct{})}

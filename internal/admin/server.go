@@ -14,7 +14,9 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 
+	"github.com/go-chi/chi/v5"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -38,33 +40,31 @@ type Parts struct {
 	// Config returns the effective configuration, secrets masked, as a value
 	// for encoding/json.
 	Config func() any
-	// Reload takes up the configuration anew and returns the paths of the
-	// settings that changed. On an error nothing has changed: each line of its
-	// text is one problem, as errors.Join writes them, and ErrRestart in it
-	// makes the answer 409 instead of 422.
-	Reload func(context.Context) (changed []string, err error)
+	// Reload takes up the configuration anew. On an error nothing has changed: each
+	// line of its text is one problem, as errors.Join writes them.
+	Reload func(context.Context) (Reloaded, error)
 	// LogLevel is the level that GET shows and PUT sets.
 	LogLevel *slog.LevelVar
 }
 
-// ErrRestart marks a reloaded setting that is valid but takes effect only in a
-// new process.
-var ErrRestart = errors.New("takes effect only after a restart")
-
 // Server answers on the admin listener. Its methods are safe for concurrent use.
 type Server struct {
-	cfg   Config
 	parts Parts
 	log   *slog.Logger
 
 	key      key
 	failures failures
-	hosts    map[string]bool // in the form that hostName returns
+	surface  atomic.Pointer[surface]
+	feed     *feed
 
 	refusedKeys  seldom
 	refusedHosts seldom
+}
 
-	feed        *feed
+// surface is what the listeners show under one configuration.
+type surface struct {
+	hosts       map[string]bool // in the form that hostName returns
+	routes      *chi.Mux        // of handler
 	handler     http.Handler
 	metrics     http.Handler
 	description []byte // the body of /admin/openapi.json
@@ -82,27 +82,44 @@ func New(cfg Config, key string, parts Parts, log *slog.Logger) (*Server, error)
 	case parts.Metrics == nil:
 		return nil, errors.New("admin: nothing answers /metrics: Parts.Metrics is nil")
 	}
-	hosts, err := listenerNames(cfg)
+	s := &Server{parts: parts, log: log}
+	s.feed = newFeed(s)
+	apply, err := s.Prepare(cfg, key)
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, parts: parts, log: log, hosts: hosts}
-	s.SetKey(key)
-	s.feed = newFeed(s)
-
-	probes := s.probeRoutes()
-	mux := s.adminMux(probes)
-	if s.description, err = describe(mux, cfg.OpenMetrics); err != nil {
-		return nil, err
-	}
-	s.handler = s.recovered(hardened(s.guarded(limited(mux))))
-	s.metrics = s.recovered(hardened(limited(metricsMux(probes))))
+	apply()
 	return s, nil
 }
 
+// Prepare makes ready what a new configuration shows, and changes nothing yet;
+// apply does, for all requests that come after it. The addresses stay. It fails as
+// New does.
+func (s *Server) Prepare(cfg Config, key string) (apply func(), err error) {
+	next := new(surface)
+	if next.hosts, err = listenerNames(cfg); err != nil {
+		return nil, err
+	}
+	probes := s.probeRoutes()
+	next.routes = s.adminMux(cfg, probes)
+	if next.description, err = describe(next.routes, cfg.OpenMetrics); err != nil {
+		return nil, err
+	}
+	next.handler = s.recovered(hardened(s.guarded(limited(next.routes))))
+	next.metrics = s.recovered(hardened(limited(metricsMux(probes))))
+	return func() {
+		s.SetKey(key)
+		s.surface.Store(next)
+	}, nil
+}
+
 // Handler serves the admin listener.
-func (s *Server) Handler() http.Handler { return s.handler }
+func (s *Server) Handler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.surface.Load().handler.ServeHTTP(w, r) })
+}
 
 // MetricsHandler serves /metrics, /livez and /readyz and nothing else, without
 // key and Host check: kubelet and Prometheus come by the pod's address.
-func (s *Server) MetricsHandler() http.Handler { return s.metrics }
+func (s *Server) MetricsHandler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.surface.Load().metrics.ServeHTTP(w, r) })
+}

@@ -14,22 +14,6 @@ func (s *Server) config(*http.Request) (any, *refusal) {
 	return map[string]any{"config": s.parts.Config()}, nil
 }
 
-func (s *Server) reload(r *http.Request) (any, *refusal) {
-	changed, err := s.parts.Reload(r.Context())
-	if err != nil {
-		ref := &refusal{status: http.StatusUnprocessableEntity, code: "config_invalid",
-			message: "the new configuration is refused and the old one stays", problems: strings.Split(err.Error(), "\n")}
-		if errors.Is(err, ErrRestart) {
-			ref.status, ref.code = http.StatusConflict, "restart_needed"
-		}
-		return nil, ref
-	}
-	if changed == nil {
-		changed = []string{}
-	}
-	return map[string]any{"changed": changed}, nil
-}
-
 type level struct {
 	Level string `json:"level"`
 }

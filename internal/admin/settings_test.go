@@ -3,8 +3,8 @@ package admin
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
+	"net/http"
 	"strings"
 	"testing"
 )
@@ -14,28 +14,65 @@ func TestConfig(t *testing.T) {
 }
 
 func TestReload(t *testing.T) {
+	const refused = `{"error":{"code":"config_invalid","message":"the new configuration is refused and the old one stays","problems":`
 	tests := []struct {
-		name    string
-		changed []string
-		err     error
-		status  int
-		body    string
+		name   string
+		done   Reloaded
+		err    error
+		status int
+		body   string
 	}{
-		{"changes", []string{"cache.ttl_seconds", "upstreams[0].url"}, nil, 200, `{"changed":["cache.ttl_seconds","upstreams[0].url"]}`},
-		{"nothing new", nil, nil, 200, `{"changed":[]}`},
-		{"one problem", nil, errors.New("cache.maxsize: -1 is no size"), 422,
-			`{"error":{"code":"config_invalid","message":"the new configuration is refused and the old one stays","problems":["cache.maxsize: -1 is no size"]}}`},
-		{"all problems", nil, errors.Join(errors.New("a: wrong"), errors.Join(errors.New("b: odd"), errors.New("c: bad"))), 422,
-			`{"error":{"code":"config_invalid","message":"the new configuration is refused and the old one stays","problems":["a: wrong","b: odd","c: bad"]}}`},
-		{"a restart", nil, errors.Join(fmt.Errorf("listen: %w", ErrRestart), fmt.Errorf("data_dir: %w", ErrRestart)), 409,
-			`{"error":{"code":"restart_needed","message":"the new configuration is refused and the old one stays","problems":["listen: takes effect only after a restart","data_dir: takes effect only after a restart"]}}`},
+		{"changes", Reloaded{true, "2 settings changed", "a.yaml", []string{"cache.shared"}, []string{"listen"},
+			[]Difference{{"cache.shared", "false", "true"}, {"listen", ":1", ":2"}}, []string{"odd"}}, nil, 200,
+			`{"applied":true,"message":"2 settings changed","file":"a.yaml","changed":["cache.shared"],"restart_needed":["listen"],` +
+				`"differences":[{"path":"cache.shared","old":"false","new":"true"},{"path":"listen","old":":1","new":":2"}],"warnings":["odd"]}`},
+		{"nothing new", Reloaded{}, nil, 200,
+			`{"applied":false,"message":"","file":"","changed":[],"restart_needed":[],"differences":[],"warnings":[]}`},
+		{"one problem", Reloaded{}, errors.New("cache.maxsize: -1 is no size"), 422, refused + `["cache.maxsize: -1 is no size"]}}`},
+		{"all problems", Reloaded{}, errors.Join(errors.New("a: wrong"), errors.Join(errors.New("b: odd"), errors.New("c: bad"))), 422,
+			refused + `["a: wrong","b: odd","c: bad"]}}`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			parts := allParts()
-			parts.Reload = func(context.Context) ([]string, error) { return tt.changed, tt.err }
+			parts.Reload = func(context.Context) (Reloaded, error) { return tt.done, tt.err }
 			wantBody(t, newFixture(t, allOn(), parts).ask("POST", "/admin/config/reload", ""), tt.status, tt.body)
 		})
+	}
+}
+
+// TestPrepare: another configuration shows when it is applied, and not before.
+func TestPrepare(t *testing.T) {
+	f := newFixture(t, allOn(), allParts())
+	cfg := allOn()
+	cfg.Pprof, cfg.OpenMetrics, cfg.AllowedHosts = false, false, []string{"vega.example"}
+	host := func(r *http.Request) { r.Host = "vega.example" }
+	apply, err := f.Prepare(cfg, "another-key")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := f.ask("GET", "/admin/debug/pprof/cmdline", "").Code; got != 200 {
+		t.Errorf("a profile: %d", got)
+	}
+	if got := f.ask("GET", "/livez", "", host).Code; got != 403 {
+		t.Errorf("another name in Host: %d", got)
+	}
+	apply()
+	key := header("X-API-Key", "another-key")
+	for path, want := range map[string]int{"/admin/debug/pprof/cmdline": 404, "/admin/config": 200, "/livez": 200} {
+		if got := f.ask("GET", path, "", key, host).Code; got != want {
+			t.Errorf("%s: %d, want %d", path, got, want)
+		}
+	}
+	if got := f.ask("GET", "/admin/config", "").Code; got != 401 {
+		t.Errorf("the old key: %d", got)
+	}
+	if got := f.ask("GET", "/livez", "", noKey).Code; got != 401 {
+		t.Errorf("a probe without a key: %d", got)
+	}
+	cfg.AllowedHosts = []string{"a b"}
+	if _, err := f.Prepare(cfg, "another-key"); err == nil {
+		t.Error("an impossible name passes")
 	}
 }
 

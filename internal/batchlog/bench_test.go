@@ -70,7 +70,8 @@ func BenchmarkEncode(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	l := &Log{cfg: cfg, reducer: reducer}
+	l := new(Log)
+	l.set.Store(&settings{cfg, reducer})
 	r := kibibyte()
 	var p payload
 	b.ReportAllocs()

@@ -83,7 +83,7 @@ func (l *Log) Flush(ctx context.Context) (gone, remaining int, err error) {
 // for long enough, or somebody asked for it; after a failure, when it is time to
 // try again. It reports false when ctx has ended.
 func (l *Log) await(ctx context.Context) bool {
-	pause := l.cfg.FlushInterval
+	pause := l.cfg().FlushInterval
 	if l.failures > 0 {
 		pause = l.delay
 	}
@@ -104,7 +104,7 @@ func (l *Log) await(ctx context.Context) bool {
 		<-wait.Done()
 	default:
 		// It ends with the time, with a flush, or with enough records: all are due.
-		_ = l.queue.Wait(wait, min(l.cfg.BatchSize, l.cfg.MaxQueueSize))
+		_ = l.queue.Wait(wait, min(l.cfg().BatchSize, l.cfg().MaxQueueSize))
 	}
 	return ctx.Err() == nil
 }
@@ -126,9 +126,9 @@ func (l *Log) work(ctx context.Context) {
 func (l *Log) drain(ctx context.Context) (done int) {
 	pending := int(l.queue.Stats().Spooled)
 	for done < pending && ctx.Err() == nil {
-		size := l.cfg.BatchSize
-		if pending-done >= l.cfg.MaxQueueSize {
-			size = max(size, l.cfg.MaxQueueSize) // behind: larger batches are faster
+		size := l.cfg().BatchSize
+		if pending-done >= l.cfg().MaxQueueSize {
+			size = max(size, l.cfg().MaxQueueSize) // behind: larger batches are faster
 		}
 		entries, err := l.queue.Read(size, maxBatchBytes)
 		if len(entries) == 0 {

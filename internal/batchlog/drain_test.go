@@ -499,7 +499,8 @@ func TestRecordsAreClipped(t *testing.T) {
 		{30, 10, 20, false}, {29, 10, 19, true}, {20, 10, 10, true}, {15, 10, 5, true}, {10, 10, 0, true}, {4, 4, 0, true}, {1, 1, 0, true},
 	}
 	for _, tt := range tests {
-		l := &Log{cfg: Config{MaxRecordBytes: tt.limit}}
+		l := new(Log)
+		l.set.Store(&settings{Config: Config{MaxRecordBytes: tt.limit}})
 		r := &Record{RequestBody: make([]byte, 10), Answer: [][]byte{make([]byte, 10), make([]byte, 10)}}
 		got := r
 		if over := l.excess(r); over > 0 {

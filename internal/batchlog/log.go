@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -29,13 +30,13 @@ type queue interface {
 
 // Log is the conversation log. It is safe for concurrent use.
 type Log struct {
-	cfg      Config
+	key      []byte
+	set      atomic.Pointer[settings]
 	instance string
 	log      *slog.Logger
 	queue    queue
 	sink     sink
 	aside    *aside
-	reducer  *reducer
 	metrics  *metrics
 	refusals limit
 
@@ -82,11 +83,14 @@ func New(cfg Config, dataDir, instance string, log *slog.Logger, reg prometheus.
 		log.Info("conversations were left in the spool; they will be stored", "records", found.Records, "bytes", found.Bytes,
 			"damaged", found.Damaged, "state_lost", found.StateLost)
 	}
-	return newLog(cfg, queue, sink, newAside(dataDir), reducer, instance, log, reg), nil
+	l := newLog(cfg, queue, sink, newAside(dataDir), reducer, instance, log, reg)
+	l.key = key
+	return l, nil
 }
 
 func newLog(cfg Config, q queue, s sink, a *aside, r *reducer, instance string, log *slog.Logger, reg prometheus.Registerer) *Log {
-	l := &Log{cfg: cfg, instance: instance, log: log, queue: q, sink: s, aside: a, reducer: r}
+	l := &Log{instance: instance, log: log, queue: q, sink: s, aside: a}
+	l.set.Store(&settings{cfg, r})
 	l.metrics = newMetrics(l, reg)
 	return l
 }
@@ -96,7 +100,7 @@ func newLog(cfg Config, q queue, s sink, a *aside, r *reducer, instance string, 
 // counted as late or dropped; see package spool. It does not keep r or what r
 // holds.
 func (l *Log) Append(r *Record) {
-	if k := r.Route.Kind; k != dialect.KindGenerate && (k != dialect.KindEmbed || !l.cfg.Embeddings) {
+	if k := r.Route.Kind; k != dialect.KindGenerate && (k != dialect.KindEmbed || !l.cfg().Embeddings) {
 		return
 	}
 	if r.Outcome == Rejected {
@@ -130,13 +134,14 @@ func (l *Log) Append(r *Record) {
 var payloads = sync.Pool{New: func() any { return new(payload) }}
 
 func (l *Log) encode(p *payload, r *Record) ([][]byte, error) {
-	tenant := l.reducer.tenant(r.Tenant)
-	if l.reducer.raw() {
+	reduce := l.reducer()
+	tenant := reduce.tenant(r.Tenant)
+	if reduce.raw() {
 		return p.raw(r, tenant), nil
 	}
 	hashed := *r
 	hashed.Tenant = tenant
-	return p.row(l.reducer.read(hashed, l.instance))
+	return p.row(reduce.read(hashed, l.instance))
 }
 
 // excess is by how much the bodies are larger than what is kept.
@@ -145,7 +150,7 @@ func (l *Log) excess(r *Record) int64 {
 	for _, piece := range r.Answer {
 		size += int64(len(piece))
 	}
-	return size - l.cfg.MaxRecordBytes
+	return size - l.cfg().MaxRecordBytes
 }
 
 // clipped leaves out the end of the answer, and if that is not enough that of

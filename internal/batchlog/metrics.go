@@ -47,10 +47,10 @@ func newMetrics(l *Log, reg prometheus.Registerer) *metrics {
 	}
 	reg.MustRegister(m.flush)
 	gauge("vega_log_queue_size", "Conversations that are accepted and not in the sink yet.", func(s spool.Stats) float64 { return float64(s.Spooled) })
-	gauge("vega_log_queue_limit", "The setting max_queue_size.", func(spool.Stats) float64 { return float64(l.cfg.MaxQueueSize) })
+	gauge("vega_log_queue_limit", "The setting max_queue_size.", func(spool.Stats) float64 { return float64(l.cfg().MaxQueueSize) })
 	gauge("vega_log_spool_bytes", "Bytes of the spool on disk.", func(s spool.Stats) float64 { return float64(s.Bytes) })
 	gauge("vega_log_spool_limit_bytes", "The setting spool.max_bytes: beyond it the oldest conversations are given up.",
-		func(spool.Stats) float64 { return float64(l.cfg.Spool.MaxBytes) })
+		func(spool.Stats) float64 { return float64(l.cfg().Spool.MaxBytes) })
 	gauge("vega_log_spool_oldest_seconds", "Age of the oldest conversation that is not in the sink.", func(s spool.Stats) float64 { return s.OldestAge.Seconds() })
 	gauge("vega_log_set_aside", "Conversations that are set aside.", func(s spool.Stats) float64 { return float64(s.SetAside) })
 	reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "vega_log_late_total", Help: "Conversations that a slow disk got behind their answers."},

@@ -209,8 +209,8 @@ func TestContentLevels(t *testing.T) {
 			}
 			want := Conversation{}
 			if level == "hashed" {
-				want.Prompt, want.Answer, want.Reasoning = l.reducer.hash("the prompt"), l.reducer.hash("the answer"), l.reducer.hash("the reason")
-				want.Messages = json.RawMessage(`"` + l.reducer.hash(`[{"role":"user","content":"the prompt"}]`) + `"`)
+				want.Prompt, want.Answer, want.Reasoning = l.reducer().hash("the prompt"), l.reducer().hash("the answer"), l.reducer().hash("the reason")
+				want.Messages = json.RawMessage(`"` + l.reducer().hash(`[{"role":"user","content":"the prompt"}]`) + `"`)
 			}
 			if c.Prompt != want.Prompt || c.Answer != want.Answer || c.Reasoning != want.Reasoning || string(c.Messages) != string(want.Messages) {
 				t.Errorf("got %q %q %q %s", c.Prompt, c.Answer, c.Reasoning, c.Messages)
@@ -226,7 +226,7 @@ func TestContentLevels(t *testing.T) {
 				t.Fatal(err)
 			}
 			again := open(t, cfg, dir)
-			if again.reducer.hash("x") != l.reducer.hash("x") {
+			if again.reducer().hash("x") != l.reducer().hash("x") {
 				t.Error("the key is another one after a restart")
 			}
 		})

@@ -48,7 +48,7 @@ func TestRecordBecomesRow(t *testing.T) {
 			Answer: "It is \"an\" \uFFFD.", FinishReason: "stop", PromptTokens: &three, CompletionTokens: &five,
 			TimeToFirstToken: &ttft, Duration: 2000, CacheStatus: "MISS", HTTPStatus: 200, Attempts: 1, Outcome: "ok",
 			EndedBy: "upstream", Error: "it broke: Bearer [redacted]", Streamed: true, Dropped: 2, Instance: "here",
-			BytesIn: 300, BytesOut: 200, Tenant: l.reducer.tenant("key-1"),
+			BytesIn: 300, BytesOut: 200, Tenant: l.reducer().tenant("key-1"),
 		})
 		if len(found[0].Tenant) != 16 || strings.Contains(found[0].Tenant, "key") {
 			t.Errorf("tenant %q, want 16 digits of a hash", found[0].Tenant)

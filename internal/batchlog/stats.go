@@ -70,8 +70,8 @@ func (l *Log) Stats() Stats {
 	l.mu.Unlock()
 	s := Stats{
 		QueueSize:     q.Spooled,
-		MaxQueueSize:  l.cfg.MaxQueueSize,
-		BatchSize:     l.cfg.BatchSize,
+		MaxQueueSize:  l.cfg().MaxQueueSize,
+		BatchSize:     l.cfg().BatchSize,
 		Queued:        q.Accepted,
 		Inserted:      q.Inserted,
 		Amended:       q.Amended,

@@ -44,7 +44,7 @@ func (l *Log) reconcile(ctx context.Context) {
 
 // retryAside tries again what somebody marked. What is refused once more stays.
 func (l *Log) retryAside(ctx context.Context) {
-	records, err := l.aside.marked(ctx, l.cfg.BatchSize)
+	records, err := l.aside.marked(ctx, l.cfg().BatchSize)
 	for _, r := range records {
 		if err = l.retryOne(ctx, r); err != nil {
 			break
@@ -87,7 +87,7 @@ func (l *Log) retryOne(ctx context.Context, r asideRecord) error {
 // retire deletes what retention does not keep, in some steps at a time so that
 // records never wait for long.
 func (l *Log) retire(ctx context.Context) {
-	keep := l.cfg.Retention
+	keep := l.cfg().Retention
 	if keep.MaxAge <= 0 && keep.MaxBytes <= 0 || time.Now().Before(l.retireAt) {
 		return
 	}

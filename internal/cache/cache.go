@@ -29,8 +29,8 @@ import (
 
 // Cache is safe for concurrent use. Close it after the last request has ended.
 type Cache struct {
-	cfg   Config
-	store *store // nil if the policy is off
+	set   atomic.Pointer[Config]
+	store *store
 
 	mu      sync.Mutex // guards flights, all that is in them, and notes
 	flights map[slot]*flight
@@ -44,11 +44,9 @@ type Cache struct {
 
 // New returns an empty cache. It holds little memory until it is used.
 func New(cfg Config) (*Cache, error) {
-	c := &Cache{cfg: cfg, flights: make(map[slot]*flight), led: make(map[*flight]struct{})}
+	c := &Cache{flights: make(map[slot]*flight), led: make(map[*flight]struct{})}
+	c.set.Store(&cfg)
 	c.notes.limit = max(cfg.MaxSize, 1024)
-	if cfg.Policy == "off" {
-		return c, nil
-	}
 	store, err := newStore(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("make the cache: %w", err)
@@ -57,12 +55,28 @@ func New(cfg Config) (*Cache, error) {
 	return c, nil
 }
 
-// Close frees the entries and ends what runs for them.
-func (c *Cache) Close() {
-	if c.store != nil {
-		c.store.close()
+func (c *Cache) cfg() *Config { return c.set.Load() }
+
+// Configure replaces the settings, save for those of the second tier. Entries keep
+// the time that they were given. A cache that is turned off, or gets other sizes,
+// is emptied.
+func (c *Cache) Configure(cfg Config) {
+	was := c.set.Swap(&cfg)
+	c.store.stale.Store(int64(cfg.StaleIfError))
+	sized := was.MaxSize != cfg.MaxSize || was.MaxBytes != cfg.MaxBytes || was.MaxEntryBytes != cfg.MaxEntryBytes
+	if sized {
+		c.store.resize(cfg)
+		c.mu.Lock()
+		c.notes.limit = max(cfg.MaxSize, 1024)
+		c.mu.Unlock()
+	}
+	if sized || cfg.Policy == "off" {
+		c.Clear("")
 	}
 }
+
+// Close frees the entries and ends what runs for them.
+func (c *Cache) Close() { c.store.close() }
 
 // Query is one admitted request.
 type Query struct {
@@ -102,7 +116,7 @@ func (c *Cache) begin(ctx context.Context, q Query, attempt int) Turn {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	sl := slot{q.Key, q.Form}
-	if c.cfg.Coalesce && why != NoCache && attempt < alone {
+	if c.cfg().Coalesce && why != NoCache && attempt < alone {
 		// A flight that ended since the lookup has left its entry here.
 		if e := c.justStored(sl); e != nil && q.wants(e, time.Now()) {
 			c.hits.Add(1)
@@ -123,7 +137,7 @@ func (c *Cache) begin(ctx context.Context, q Query, attempt int) Turn {
 	fl := newFlight(ctx, c, q, attempt)
 	c.begun++
 	fl.begun = c.begun
-	if c.cfg.Coalesce && attempt < alone {
+	if c.cfg().Coalesce && attempt < alone {
 		c.flights[sl] = fl
 	}
 	c.led[fl] = struct{}{}
@@ -158,7 +172,7 @@ func (c *Cache) lookup(q *Query) (*Entry, Reason) {
 			return own, ""
 		}
 		why = Expired
-		if !now.Before(own.Expires.Add(c.cfg.StaleIfError)) {
+		if !now.Before(own.Expires.Add(c.cfg().StaleIfError)) {
 			c.store.drop(own)
 		}
 	}
@@ -190,7 +204,7 @@ func (c *Cache) convert(q *Query, from *Entry, clears uint64) *Entry {
 	}
 	e := from.as(q.Form, conversion)
 	c.store.mu.Lock()
-	if c.store.clears.Load() != clears || int64(len(e.Body)) > c.cfg.MaxEntryBytes || e.size > c.store.limit {
+	if c.store.clears.Load() != clears || int64(len(e.Body)) > c.cfg().MaxEntryBytes || e.size > c.store.limit.Load() {
 		c.store.mu.Unlock()
 		return e // good for this once
 	}
@@ -204,11 +218,11 @@ func (c *Cache) convert(q *Query, from *Entry, clears uint64) *Entry {
 // is not asked, or nil: one no longer expired than stale_if_error. The caller
 // marks the answer as STALE.
 func (c *Cache) Stale(q Query) *Entry {
-	if c.cfg.StaleIfError <= 0 || q.Directives.NoCache {
+	if c.cfg().StaleIfError <= 0 || q.Directives.NoCache {
 		return nil
 	}
 	now := time.Now()
-	usable := func(e *Entry) bool { return e != nil && now.Before(e.Expires.Add(c.cfg.StaleIfError)) }
+	usable := func(e *Entry) bool { return e != nil && now.Before(e.Expires.Add(c.cfg().StaleIfError)) }
 	found := c.store.get(slot{q.Key, q.Form})
 	for form := Form(0); form < forms && !usable(found); form++ {
 		if other := c.store.get(slot{q.Key, form}); usable(other) && q.Convert != nil {
@@ -229,9 +243,6 @@ func (c *Cache) Stale(q Query) *Entry {
 // was meant to do away with. A model's name with and without Ollama's ":latest"
 // is one.
 func (c *Cache) Clear(model string) int {
-	if c.store == nil {
-		return 0
-	}
 	bare := strings.TrimSuffix(model, ":latest")
 	match := func(of string) bool { return model == "" || strings.TrimSuffix(of, ":latest") == bare }
 	c.mu.Lock()

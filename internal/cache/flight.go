@@ -194,7 +194,7 @@ func (l *Lead) Start(a Answer) *stream.Recording {
 	}
 	a.Header = replayHeader(a.Header)
 	fl.headed, fl.answer = true, a
-	fl.rec = stream.NewRecording(c.cfg.MaxEntryBytes, a.Length)
+	fl.rec = stream.NewRecording(c.cfg().MaxEntryBytes, a.Length)
 	fl.decide(func(f *Follower) { f.attach() })
 	return fl.rec
 }
@@ -261,7 +261,7 @@ func (l *Lead) End(o Outcome) (unkept Reason) {
 
 // entryOf makes the entry of an ended flight, or says why there is none.
 func (c *Cache) entryOf(fl *flight, o *Outcome) (*Entry, Reason) {
-	ttl := time.Duration(c.cfg.TTLSeconds) * time.Second
+	ttl := time.Duration(c.cfg().TTLSeconds) * time.Second
 	if own := fl.query.Directives.TTL; own >= 0 {
 		ttl = own
 	}
@@ -278,7 +278,7 @@ func (c *Cache) entryOf(fl *flight, o *Outcome) (*Entry, Reason) {
 	if body == nil {
 		return nil, TooLarge
 	}
-	if c.cfg.Policy == "deterministic" && o.CallsTools != nil && o.CallsTools(body) {
+	if c.cfg().Policy == "deterministic" && o.CallsTools != nil && o.CallsTools(body) {
 		return nil, Policy
 	}
 	now := time.Now()
@@ -287,7 +287,7 @@ func (c *Cache) entryOf(fl *flight, o *Outcome) (*Entry, Reason) {
 		Model: fl.query.Model, Upstream: fl.answer.Upstream, Note: o.Note,
 		Stored: now, Expires: now.Add(ttl), key: fl.query.Key, begun: fl.begun,
 	}
-	if e.weigh(); e.size > c.store.limit {
+	if e.weigh(); e.size > c.store.limit.Load() {
 		return nil, TooLarge
 	}
 	return e, ""

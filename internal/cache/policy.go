@@ -66,7 +66,7 @@ func (c *Cache) Admit(a Ask, d Directives) Reason {
 	switch {
 	case !a.Answerable:
 		return Kind
-	case c.cfg.Policy == "off":
+	case c.cfg().Policy == "off":
 		return Policy
 	case d.NoStore:
 		return NoStore
@@ -78,7 +78,7 @@ func (c *Cache) Admit(a Ask, d Directives) Reason {
 		return Stateful
 	case !a.Canonical:
 		return DuplicateKeys
-	case c.cfg.Policy == "deterministic" && !a.Deterministic:
+	case c.cfg().Policy == "deterministic" && !a.Deterministic:
 		return Policy
 	}
 	return ""
@@ -144,7 +144,7 @@ func (c *Cache) unkeepable(o *Outcome) Reason {
 	case "content_filter", "abort", "error", "refusal", "pause_turn", "load", "unload":
 		return finish
 	case "length", "max_tokens", "max_output_tokens", "incomplete", "tool_calls", "function_call", "tool_use":
-		if c.cfg.Policy == "deterministic" {
+		if c.cfg().Policy == "deterministic" {
 			return Policy
 		}
 	}

@@ -33,18 +33,16 @@ type Stats struct {
 // Stats reads all counts. Expired entries are no longer in the size.
 func (c *Cache) Stats() Stats {
 	s := Stats{
-		MaxSize: c.cfg.MaxSize, MaxBytes: c.cfg.MaxBytes, TTLSeconds: c.cfg.TTLSeconds,
+		MaxSize: c.cfg().MaxSize, MaxBytes: c.cfg().MaxBytes, TTLSeconds: c.cfg().TTLSeconds,
 		Hits: c.hits.Load(), Misses: c.misses.Load(), Coalesced: c.coalesced.Load(), StaleServed: c.stale.Load(),
 		reasons: c.rejections.read(),
 	}
 	for _, n := range s.reasons {
 		s.Rejected += n
 	}
-	if c.store != nil {
-		c.sweep()
-		s.Size, s.Bytes = c.store.entries.Load(), c.store.bytes.Load()
-		s.Evictions, s.Expirations = c.store.evictions.Load(), c.store.expirations.Load()
-	}
+	c.sweep()
+	s.Size, s.Bytes = c.store.entries.Load(), c.store.bytes.Load()
+	s.Evictions, s.Expirations = c.store.evictions.Load(), c.store.expirations.Load()
 	s.TotalRequests = s.Hits + s.Misses
 	if s.TotalRequests > 0 {
 		s.HitRate = float64(s.Hits) / float64(s.TotalRequests)

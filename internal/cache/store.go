@@ -24,9 +24,10 @@ type store struct {
 
 	closing sync.RWMutex // held for reading while main is used: its Close may race with nothing
 	main    *ristretto.Cache[uint64, *Entry]
-	minCost int64 // in main, so that its bound in bytes is one in entries too
-	limit   int64 // of one entry's size
-	stale   time.Duration
+	minCost int64 // in main, so that its bound in bytes is one in entries too; as main
+
+	limit atomic.Int64 // of one entry's size
+	stale atomic.Int64 // stale_if_error, in nanoseconds
 
 	clears                 atomic.Uint64 // changes under mu
 	entries, bytes         atomic.Int64
@@ -37,22 +38,19 @@ type store struct {
 const remembered = time.Minute
 
 func newStore(cfg Config) (*store, error) {
-	s := &store{moving: make(map[slot]*Entry), stale: cfg.StaleIfError}
-	entries, bytes := max(int64(cfg.MaxSize), 1), max(cfg.MaxBytes, 1)
-	// The window can hold the largest entry.
-	biggest := min(cfg.MaxEntryBytes+overhead+4<<10, bytes)
-	s.window = newWindow((entries+1)/2, max(bytes/2, biggest))
-	entries -= s.window.maxEntries
-	bytes -= s.window.maxBytes
-	s.limit = s.window.maxBytes
-	if entries <= 0 || bytes <= 0 {
-		s.window.maxEntries, s.window.maxBytes = s.window.maxEntries+entries, s.window.maxBytes+bytes
+	s := &store{moving: make(map[slot]*Entry)}
+	s.stale.Store(int64(cfg.StaleIfError))
+	b := boundsOf(cfg)
+	s.window = newWindow(b.windowEntries, b.windowBytes)
+	s.limit.Store(b.windowBytes)
+	if b.mainEntries <= 0 || b.mainBytes <= 0 {
+		s.whole(b)
 		return s, nil
 	}
-	s.minCost = max(bytes/entries, 1)
+	s.minCost = b.minCost()
 	main, err := ristretto.NewCache(&ristretto.Config[uint64, *Entry]{
-		NumCounters:        max(entries, 64),
-		MaxCost:            min(entries*s.minCost, bytes), // so many entries, and not one more
+		NumCounters:        max(b.mainEntries, 64),
+		MaxCost:            b.maxCost(),
 		BufferItems:        8,
 		IgnoreInternalCost: true,
 		OnExit: func(e *Entry) {
@@ -208,7 +206,7 @@ func (s *store) settle(e *Entry, moved []*Entry) {
 	}
 	wait := false
 	for _, m := range moved {
-		left := time.Until(m.Expires) + s.stale + remembered
+		left := time.Until(m.Expires) + time.Duration(s.stale.Load()) + remembered
 		if left <= 0 || m.size > s.main.MaxCost() || !s.main.SetWithTTL(m.slot().hash(), m, max(m.size, s.minCost), left) {
 			s.retire(m)
 		}
@@ -264,7 +262,8 @@ func (s *store) clear(match func(*Entry) bool) (gone []*Entry) {
 
 // sweep drops what has expired, and returns it.
 func (s *store) sweep(now time.Time) (gone []*Entry) {
-	expired := func(e *Entry) bool { return !now.Before(e.Expires.Add(s.stale)) }
+	stale := time.Duration(s.stale.Load())
+	expired := func(e *Entry) bool { return !now.Before(e.Expires.Add(stale)) }
 	return s.remove(expired, s.retire, false)
 }
 

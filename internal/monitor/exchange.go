@@ -23,14 +23,19 @@ const (
 )
 
 // step is a kind of step. It is set by Steps, then read-only, save for its
-// place in the log.
+// threshold and its place in the log.
 type step struct {
-	name      string
-	threshold time.Duration
-	fine      bool
-	logged    time.Duration // when one was last logged; guarded by pool.mu
-	everLog   bool
+	name    string
+	slow    atomic.Int64  // from when on it is, in nanoseconds
+	logged  time.Duration // when one was last logged; guarded by pool.mu
+	everLog bool
 }
+
+func (st *step) limit(threshold time.Duration) { st.slow.Store(int64(threshold)) }
+func (st *step) threshold() time.Duration      { return time.Duration(st.slow.Load()) }
+
+// fine tells whether the step is timed by the system's clock.
+func (st *step) fine() bool { return st.threshold() < fine }
 
 // Exchange is one exchange in flight, for the time between Begin and End. All
 // methods must be called by one goroutine at a time.
@@ -74,13 +79,23 @@ type pending struct{ now, max atomic.Int64 }
 // once, before the first Begin, with at most 63 names.
 func (m *Monitor) Steps(names ...string) {
 	p := &m.pool
-	for _, name := range names[:min(len(names), maxSteps)] {
-		t := m.threshold(name)
-		p.steps = append(p.steps, step{name: name, threshold: t, fine: t < fine})
+	p.steps = make([]step, min(len(names), maxSteps))
+	for i := range p.steps {
+		p.steps[i].name = names[i]
+		p.steps[i].limit(m.threshold(names[i]))
 	}
-	for name := range m.cfg.Thresholds {
-		if name != schedulerStep && !slices.Contains(names, name) {
-			m.log.Warn("monitor.thresholds names a step that there is not", "step", name, "steps", append(slices.Clone(names), schedulerStep))
+	m.checkNames()
+}
+
+// checkNames warns of thresholds for steps that there are not.
+func (m *Monitor) checkNames() {
+	names := []string{schedulerStep}
+	for i := range m.pool.steps {
+		names = append(names, m.pool.steps[i].name)
+	}
+	for name := range m.cfg.Load().Thresholds {
+		if !slices.Contains(names, name) {
+			m.log.Warn("monitor.thresholds names a step that there is not", "step", name, "steps", names)
 		}
 	}
 }
@@ -137,7 +152,7 @@ func (x *Exchange) Enter(step int) {
 		return
 	}
 	now := x.m.ticks.Load()
-	if x.m.pool.steps[step].fine {
+	if x.m.pool.steps[step].fine() {
 		now = int64(x.m.now())
 	}
 	before := x.state.Load()
@@ -177,17 +192,17 @@ func (x *Exchange) End() {
 func (x *Exchange) end(state int64) {
 	x.steps.Store(x.steps.Load() + 1) // this goroutine alone writes it
 	began, st := time.Duration(state>>stepBits), &x.m.pool.steps[state&maxSteps-1]
-	if !st.fine && time.Duration(x.m.ticks.Load()) == began {
+	if !st.fine() && time.Duration(x.m.ticks.Load()) == began {
 		return
 	}
 	took := x.m.now() - began
-	if !st.fine {
+	if !st.fine() {
 		took = max(0, took-probeInterval/2) // it began somewhere within the tick
 	}
 	if int64(took) > x.max.Load() {
 		x.max.Store(int64(took))
 	}
-	if took >= st.threshold {
+	if took >= st.threshold() {
 		x.m.slowStepEnded(x, st, began, took)
 	}
 }

@@ -132,7 +132,7 @@ func (m *Monitor) leaksOf(k Kind) []LeakedObject {
 	list := []LeakedObject{}
 	var places [][3]uintptr
 	m.objects.each(func(e *object) {
-		if e.kind != k || !e.leaked(now, m.cfg.LeakThreshold, judged) {
+		if e.kind != k || !e.leaked(now, m.cfg.Load().LeakThreshold, judged) {
 			return
 		}
 		list = append(list, LeakedObject{

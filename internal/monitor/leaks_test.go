@@ -43,7 +43,7 @@ func TestLeak(t *testing.T) {
 		if l := m.Leaks(); l.PotentialLeaks != 0 || l.ObjectsTracked != 5 || l.ObjectsFreed != 1 {
 			t.Errorf("before the threshold: %d leaks of %d, %d freed", l.PotentialLeaks, l.ObjectsTracked, l.ObjectsFreed)
 		}
-		time.Sleep(time.Minute + 2*m.cfg.LeakCheckInterval)
+		time.Sleep(time.Minute + 2*m.cfg.Load().LeakCheckInterval)
 		if got := gathered(t, m); got["memory_potential_leaks"] != 3 || got["memory_tracked_mb"] != 16 || got["vega_memory_tracked_bytes"] != 16<<20 {
 			t.Errorf("metrics %v", got)
 		}

@@ -36,7 +36,7 @@ func (m *Monitor) watchLoop(ctx context.Context) {
 			refilled = now
 			m.objects.refill()
 		}
-		if now-checked >= m.cfg.CheckInterval {
+		if now-checked >= m.cfg.Load().CheckInterval {
 			checked = now
 			m.check(ctx, now)
 		}
@@ -49,7 +49,7 @@ func (m *Monitor) watchLoop(ctx context.Context) {
 // late judges how late the probe woke.
 func (m *Monitor) late(ctx context.Context, now, late time.Duration) {
 	m.metrics.lateness.Observe(max(0, late).Seconds())
-	if late < m.slow.scheduler {
+	if late < time.Duration(m.slow.scheduler.Load()) {
 		return
 	}
 	c := &SlowCallback{Name: schedulerStep, DurationMS: milliseconds(late), StartedAt: m.start.Add(now - late), Stack: []string{}, began: now - late}
@@ -58,9 +58,9 @@ func (m *Monitor) late(ctx context.Context, now, late time.Duration) {
 	m.foundSlow(c, &m.slow.lateStep)
 	p.mu.Unlock()
 	m.slow.worst(late)
-	if late >= 2*m.cfg.CheckInterval {
+	if late >= 2*m.cfg.Load().CheckInterval {
 		m.metrics.stalls.Inc()
-		m.health.stall(now, late, late >= 10*m.cfg.CheckInterval)
+		m.health.stall(now, late, late >= 10*m.cfg.Load().CheckInterval)
 		m.judge(ctx, now)
 	}
 	m.profileCPU(ctx, now, c)
@@ -98,8 +98,8 @@ func (m *Monitor) profileCPU(ctx context.Context, now time.Duration, c *SlowCall
 
 // check is done once in each check interval.
 func (m *Monitor) check(ctx context.Context, now time.Duration) {
-	if n := m.pending.now.Load(); n > int64(m.cfg.HighPendingTasks) {
-		m.health.high(now, n, m.cfg.HighPendingTasks)
+	if n := m.pending.now.Load(); n > int64(m.cfg.Load().HighPendingTasks) {
+		m.health.high(now, n, m.cfg.Load().HighPendingTasks)
 	}
 	m.runtime.sample(now)
 	m.judge(ctx, now)

@@ -53,7 +53,7 @@ func (me *memory) init() {
 // watchMemory looks after each collection for what is gone, and in each leak
 // check interval for leaks.
 func (m *Monitor) watchMemory(ctx context.Context) {
-	every := min(m.cfg.CheckInterval, m.cfg.LeakCheckInterval)
+	every := m.leakTick()
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	m.checkLeaks()
@@ -64,18 +64,28 @@ func (m *Monitor) watchMemory(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
+		if tick := m.leakTick(); tick != every {
+			every = tick
+			ticker.Reset(every)
+		}
 		m.objects.collected()
-		if now := m.now(); now-last >= m.cfg.LeakCheckInterval {
+		if now := m.now(); now-last >= m.cfg.Load().LeakCheckInterval {
 			last = now
 			m.checkLeaks()
 		}
 	}
 }
 
+// leakTick is how often the watch looks after collections.
+func (m *Monitor) leakTick() time.Duration {
+	cfg := m.cfg.Load()
+	return min(cfg.CheckInterval, cfg.LeakCheckInterval)
+}
+
 // checkLeaks judges everything that can leak.
 func (m *Monitor) checkLeaks() {
 	now := m.now()
-	if m.objects.suspects(now, m.cfg.LeakThreshold) {
+	if m.objects.suspects(now, m.cfg.Load().LeakThreshold) {
 		// Only a full collection can clear or convict them; an idle process may
 		// have none for minutes.
 		m.objects.collect()
@@ -90,7 +100,7 @@ func (m *Monitor) checkLeaks() {
 	defer me.mu.Unlock()
 	me.goroutines = leaked
 	me.trend.add(now, float64(resident))
-	me.descriptors.look(now, m.cfg.LeakThreshold, open, limit)
+	me.descriptors.look(now, m.cfg.Load().LeakThreshold, open, limit)
 	me.checked = time.Now()
 }
 
@@ -102,7 +112,7 @@ func (m *Monitor) count() (byKind [kinds]kindTotals) {
 		t.count++
 		t.bytes += e.size
 		t.age += now - e.born
-		if e.leaked(now, m.cfg.LeakThreshold, judged) {
+		if e.leaked(now, m.cfg.Load().LeakThreshold, judged) {
 			t.leaks++
 		}
 	})

@@ -14,7 +14,7 @@ import (
 // Monitor watches one process. Its methods are safe for concurrent use, before
 // and after Run too.
 type Monitor struct {
-	cfg     Config
+	cfg     atomic.Pointer[Config]
 	log     *slog.Logger
 	start   time.Time
 	metrics series
@@ -39,16 +39,29 @@ type Monitor struct {
 // New builds a monitor that registers its metrics with reg and keeps flight
 // records below dataDir. It starts nothing.
 func New(cfg Config, dataDir string, log *slog.Logger, reg prometheus.Registerer) *Monitor {
-	m := &Monitor{cfg: cfg, log: log, start: time.Now()}
+	m := &Monitor{log: log, start: time.Now()}
+	m.cfg.Store(&cfg)
 	m.pool.m = m
 	m.pool.serving, m.pool.overflow = serving(), &Exchange{m: m}
 	m.flight = newFlight(cfg.FlightRecorder, filepath.Join(dataDir, "flight-records"), log)
 	m.objects.init(m.start)
 	m.memory.init()
 	m.sessions.init(m)
-	m.slow.scheduler = m.threshold(schedulerStep)
+	m.slow.scheduler.Store(int64(m.threshold(schedulerStep)))
 	m.metrics.register(m, reg)
 	return m
+}
+
+// Configure replaces the settings, save for those of the flight recorder, which
+// hold as they were at first. What is found from then on is judged by them.
+func (m *Monitor) Configure(cfg Config) {
+	m.cfg.Store(&cfg)
+	m.slow.scheduler.Store(int64(m.threshold(schedulerStep)))
+	for i := range m.pool.steps {
+		st := &m.pool.steps[i]
+		st.limit(m.threshold(st.name))
+	}
+	m.checkNames()
 }
 
 // Run watches until ctx ends, and returns when all it started has ended.
@@ -71,8 +84,9 @@ func (m *Monitor) now() time.Duration { return time.Since(m.start) }
 
 // threshold is from when on a step is slow.
 func (m *Monitor) threshold(step string) time.Duration {
-	ms := m.cfg.SlowThresholdMS
-	if own, ok := m.cfg.Thresholds[step]; ok {
+	cfg := m.cfg.Load()
+	ms := cfg.SlowThresholdMS
+	if own, ok := cfg.Thresholds[step]; ok {
 		ms = own
 	}
 	return time.Duration(ms) * time.Millisecond

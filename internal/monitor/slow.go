@@ -40,9 +40,10 @@ type SlowCallback struct {
 	looks int
 }
 
-// slowSteps is what is known of slow callbacks. Guarded by pool.mu.
+// slowSteps is what is known of slow callbacks. Guarded by pool.mu, but for what
+// is atomic.
 type slowSteps struct {
-	scheduler time.Duration // threshold of lateness
+	scheduler atomic.Int64 // threshold of lateness, in nanoseconds
 	recent    []*SlowCallback
 	count     int64
 	unlogged  []*SlowCallback
@@ -112,7 +113,7 @@ func (m *Monitor) scan(now time.Duration) {
 			continue
 		}
 		began, st := time.Duration(state>>stepBits), &m.pool.steps[state&maxSteps-1]
-		if now-began >= st.threshold+m.tolerance(st) {
+		if now-began >= st.threshold()+m.tolerance(st) {
 			found = m.runningSlow(x, state, st, began, now) || found
 		}
 	}
@@ -128,7 +129,7 @@ func (m *Monitor) scan(now time.Duration) {
 
 // tolerance is by how much a step may have begun after its stamp.
 func (m *Monitor) tolerance(st *step) time.Duration {
-	if st.fine {
+	if st.fine() {
 		return 0
 	}
 	return probeInterval / 2

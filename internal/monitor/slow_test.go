@@ -81,7 +81,7 @@ func TestBlockedStepIsFoundWhileItLasts(t *testing.T) {
 			x.Enter(dispatch)
 			blockOn(release)
 		})
-		time.Sleep(2 * m.cfg.CheckInterval)
+		time.Sleep(2 * m.cfg.Load().CheckInterval)
 		recent := m.Status().RecentSlowCallbacks
 		if len(recent) != 1 || !recent[0].Running || recent[0].RequestID != "blocked" || recent[0].DurationMS < 1900 {
 			t.Fatalf("recent slow callbacks %+v", recent)
