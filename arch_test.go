@@ -22,10 +22,11 @@ var arrows = map[string][]string{
 
 	"internal/config": {
 		"internal/admin", "internal/batchlog", "internal/cache", "internal/monitor", "internal/proxy",
-		"internal/resilience", "internal/stream", "internal/upstream",
+		"internal/resilience", "internal/stream", "internal/trace", "internal/upstream",
 	},
 	"internal/proxy": {
-		"internal/batchlog", "internal/cache", "internal/dialect", "internal/resilience", "internal/stream", "internal/upstream",
+		"internal/batchlog", "internal/cache", "internal/dialect", "internal/resilience", "internal/stream", "internal/trace",
+		"internal/upstream",
 	},
 	"internal/upstream": {"internal/resilience"},
 	"internal/cache":    {"internal/stream"},
@@ -38,6 +39,7 @@ var arrows = map[string][]string{
 	"internal/simllm":     nil,
 	"internal/stream":     nil,
 	"internal/testkit":    nil,
+	"internal/trace":      nil,
 }
 
 // engines are the packages that one part alone may know, so that it alone
@@ -49,6 +51,7 @@ var engines = map[string][]string{
 	"github.com/jackc/pgx":           {"internal/batchlog"},
 	"modernc.org/sqlite":             {"internal/batchlog"},
 	"github.com/go-chi/chi":          {"internal/admin", "cmd"},
+	"go.opentelemetry.io":            {"internal/trace"},
 	// Importing it registers handlers with the default mux.
 	"net/http/pprof": {"internal/admin"},
 	// A simulated backend must not be reachable from serving code.

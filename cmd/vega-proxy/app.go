@@ -16,6 +16,7 @@ import (
 	"github.com/vega-proxy/vega-proxy/internal/monitor"
 	"github.com/vega-proxy/vega-proxy/internal/proxy"
 	"github.com/vega-proxy/vega-proxy/internal/stream"
+	"github.com/vega-proxy/vega-proxy/internal/trace"
 )
 
 // app is the program as a value: all parts, built and listening, not running.
@@ -33,6 +34,7 @@ type app struct {
 	journal   *batchlog.Log // nil is off
 	losses    losses        // of the journal
 	cache     *cache.Cache  // nil is off
+	tracer    *trace.Tracer // nil is off
 	front     *proxy.Server
 	admin     *admin.Server
 
@@ -77,6 +79,9 @@ func newApp(cfg *config.Config, warnings []string, logTo io.Writer) (_ *app, err
 		return nil, err
 	}
 	if err := a.openJournal(); err != nil {
+		return nil, err
+	}
+	if err := a.openTracer(); err != nil {
 		return nil, err
 	}
 	if err := a.buildUpstreams(); err != nil {

@@ -56,8 +56,7 @@ func TestCommands(t *testing.T) {
 // at the start, and refused where somebody sets it.
 func TestUnbuilt(t *testing.T) {
 	examples := map[string]string{
-		"cache.l2":  "cache: {l2: {url: 'redis://127.0.0.1:6379'}}",
-		"telemetry": "telemetry: {otlp_endpoint: 'http://127.0.0.1:4318'}",
+		"cache.l2": "cache: {l2: {url: 'redis://127.0.0.1:6379'}}",
 	}
 	var config strings.Builder
 	var refusals, parts []string

@@ -123,6 +123,7 @@ func TestMetricsPage(t *testing.T) {
 	backend, release := holding(t)
 	p := serve(t, `
 breaker: {fail_threshold: 1}
+telemetry: {otlp_endpoint: "http://127.0.0.1:1"}
 upstreams:
   - {name: dead, url: "http://127.0.0.1:1"}
   - {name: live, url: "`+backend+`", max_in_flight: 1}

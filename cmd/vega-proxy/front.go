@@ -19,6 +19,7 @@ func (a *app) buildFront() (err error) {
 		Metrics:        proxy.NewMetrics(a.reg),
 	}
 	a.watch(&opts)
+	a.trace(&opts)
 	if a.journal != nil {
 		opts.Journal = a.journal
 	}

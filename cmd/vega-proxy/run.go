@@ -31,7 +31,7 @@ func (a *app) run(ctx context.Context) error {
 	defer stopBack()
 
 	var wg sync.WaitGroup
-	failed := make(chan error, 4) // each part reports once
+	failed := make(chan error, 5) // each part reports once
 	part := func(name string, run func(context.Context) error) {
 		wg.Go(func() {
 			var err error
@@ -48,6 +48,9 @@ func (a *app) run(ctx context.Context) error {
 	part("monitor", a.monitor.Run)
 	if a.journal != nil {
 		part("conversation log", a.journal.Run)
+	}
+	if a.tracer != nil {
+		part("traces", a.tracer.Run)
 	}
 	part("admin", func(ctx context.Context) error { return a.admin.Run(ctx, a.adminLn) })
 	if a.metricsLn != nil {

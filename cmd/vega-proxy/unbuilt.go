@@ -6,5 +6,4 @@ import "github.com/vega-proxy/vega-proxy/internal/config"
 // any of it is refused: no setting is silently ignored.
 var unbuilt = []config.Unbuilt{
 	{Section: "cache.l2", Part: "second cache tier"},
-	{Section: "telemetry", Part: "tracing"},
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/vega-proxy/vega-proxy/internal/proxy"
 	"github.com/vega-proxy/vega-proxy/internal/resilience"
 	"github.com/vega-proxy/vega-proxy/internal/stream"
+	"github.com/vega-proxy/vega-proxy/internal/trace"
 	"github.com/vega-proxy/vega-proxy/internal/upstream"
 )
 
@@ -44,7 +45,7 @@ type Config struct {
 	Admin     admin.Config             `mapstructure:"admin"`
 	Metrics   admin.MetricsConfig      `mapstructure:"metrics"`
 	Log       LogConfig                `mapstructure:"log"`
-	Telemetry TelemetryConfig          `mapstructure:"telemetry"`
+	Telemetry trace.Config             `mapstructure:"telemetry"`
 	Shutdown  ShutdownConfig           `mapstructure:"shutdown"`
 }
 
@@ -65,13 +66,6 @@ type LogConfig struct {
 	Level string `mapstructure:"level"`
 	// Format is "json" or "text".
 	Format string `mapstructure:"format"`
-}
-
-// TelemetryConfig sends traces by OTLP; an empty endpoint is off.
-type TelemetryConfig struct {
-	OTLPEndpoint string `mapstructure:"otlp_endpoint"`
-	// SampleRatio is the share of requests traced, 0 to 1.
-	SampleRatio float64 `mapstructure:"sample_ratio"`
 }
 
 // ShutdownConfig is how the process ends.

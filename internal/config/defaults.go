@@ -10,6 +10,7 @@ import (
 	"github.com/vega-proxy/vega-proxy/internal/proxy"
 	"github.com/vega-proxy/vega-proxy/internal/resilience"
 	"github.com/vega-proxy/vega-proxy/internal/stream"
+	"github.com/vega-proxy/vega-proxy/internal/trace"
 	"github.com/vega-proxy/vega-proxy/internal/upstream"
 )
 
@@ -37,7 +38,7 @@ func Default() Config {
 		Monitor:   defaultMonitor(),
 		Admin:     admin.Config{Listen: "127.0.0.1:8081", OpenMetrics: true, Pprof: true, AllowedHosts: []string{}},
 		Log:       LogConfig{Level: "info", Format: "json"},
-		Telemetry: TelemetryConfig{SampleRatio: 1},
+		Telemetry: trace.Config{SampleRatio: 1},
 		Shutdown:  ShutdownConfig{DrainTimeout: 30 * time.Second},
 	}
 	first := defaultItem()

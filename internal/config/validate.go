@@ -61,11 +61,7 @@ func (c *Config) validate() Problems {
 	need(&ps, c.DataDir != "", "data_dir", "is empty; name a directory")
 	oneOf(&ps, "log.level", c.Log.Level, "debug", "info", "warn", "error")
 	oneOf(&ps, "log.format", c.Log.Format, "json", "text")
-	if c.Telemetry.OTLPEndpoint != "" {
-		checkURL(&ps, "telemetry.otlp_endpoint", c.Telemetry.OTLPEndpoint)
-	}
-	r := c.Telemetry.SampleRatio
-	need(&ps, r >= 0 && r <= 1, "telemetry.sample_ratio", "is %v; write 0 to 1", r)
+	checkTelemetry(&ps, c.Telemetry)
 	c.checkGuards(&ps)
 	return ps
 }

@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/vega-proxy/vega-proxy/internal/trace"
 )
 
 // ownHeaders belong to the connection or the framing, so no setting may give them.
@@ -209,6 +211,21 @@ func checkURL(ps *Problems, at, text string) {
 	case u.RawQuery != "", u.ForceQuery, strings.Contains(text, "#"):
 		ps.add(at, "has a query or a fragment; remove everything from ? or # on")
 	}
+}
+
+func checkTelemetry(ps *Problems, t trace.Config) {
+	const at = "telemetry.otlp_endpoint"
+	scheme, _, _ := strings.Cut(t.OTLPEndpoint, "://")
+	switch {
+	case t.OTLPEndpoint == "":
+	case scheme != "http" && scheme != "https":
+		ps.add(at, "is not a URL with http or https; traces go by OTLP over HTTP, not gRPC: write for example http://127.0.0.1:4318")
+	case strings.Contains(t.OTLPEndpoint, "@"):
+		ps.add(at, "holds a user or a password; remove them, and have a collector beside the proxy add what the next one wants")
+	default:
+		checkURL(ps, at, t.OTLPEndpoint)
+	}
+	need(ps, t.SampleRatio >= 0 && t.SampleRatio <= 1, "telemetry.sample_ratio", "is %v; write 0 to 1", t.SampleRatio)
 }
 
 func validPort(port string) bool {

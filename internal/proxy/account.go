@@ -50,6 +50,7 @@ func (x *exchange) account() {
 	x.work(stepLog)
 	x.clearFor()
 	x.log(now, upstream, streamed)
+	x.endTrace(now)
 }
 
 // see counts the exchange to its session, if it has one.
@@ -107,6 +108,11 @@ func (x *exchange) log(now time.Time, upstream string, streamed bool) {
 		slog.Int64("bytes_out", r.bytesOut),
 	)
 	attrs = append(attrs, slog.String("cache", x.cacheStatus()))
+	if x.trace != nil {
+		if id := x.trace.TraceID(); id != "" {
+			attrs = append(attrs, slog.String("trace_id", id))
+		}
+	}
 	if upstream != "" {
 		attrs = append(attrs, slog.String("upstream", upstream))
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/vega-proxy/vega-proxy/internal/cache"
 	"github.com/vega-proxy/vega-proxy/internal/dialect"
 	"github.com/vega-proxy/vega-proxy/internal/stream"
+	"github.com/vega-proxy/vega-proxy/internal/trace"
 	"github.com/vega-proxy/vega-proxy/internal/upstream"
 )
 
@@ -68,6 +69,7 @@ type exchange struct {
 	keeping keeping
 	caching caching
 	watched watched
+	trace   *trace.Exchange // nil is off
 	report  report
 }
 
@@ -168,6 +170,7 @@ func (x *exchange) ask(lead *cache.Lead) (abort bool) {
 func (x *exchange) admit() *refusal {
 	x.id = requestID(x.r.Header)
 	x.watchSelf()
+	x.traceSelf()
 	x.path = cleanPath(x.r.URL.Path)
 	x.route = dialect.RouteOf(x.r.Method, x.path)
 	x.parsed = x.route.Kind == dialect.KindGenerate || x.route.Kind == dialect.KindEmbed
@@ -275,6 +278,7 @@ func (x *exchange) call() *upstream.Call {
 		c.StopStream = x.stopStream
 		c.Trailer = func() http.Header { return x.r.Trailer }
 	}
+	x.traceCall(c)
 	return c
 }
 
@@ -287,7 +291,10 @@ func (x *exchange) prepare(c *upstream.Call) {
 	c.Informational = x.informational
 }
 
-func (x *exchange) chosen(u *upstream.Upstream) { x.asking.Store(u) }
+func (x *exchange) chosen(c *upstream.Call, u *upstream.Upstream) {
+	x.asking.Store(u)
+	x.traceTry(c, u)
+}
 
 // target is the request-target as it came. A client that takes us for a forward
 // proxy names a host, which is not where the request goes.

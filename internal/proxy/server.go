@@ -15,6 +15,7 @@ import (
 	"github.com/vega-proxy/vega-proxy/internal/cache"
 	"github.com/vega-proxy/vega-proxy/internal/proxy/front"
 	"github.com/vega-proxy/vega-proxy/internal/stream"
+	"github.com/vega-proxy/vega-proxy/internal/trace"
 	"github.com/vega-proxy/vega-proxy/internal/upstream"
 )
 
@@ -41,6 +42,9 @@ type Options struct {
 	Begin func(requestID string) Steps
 	// Tracker follows what exchanges make; nil is off.
 	Tracker Tracker
+	// Trace begins each exchange's part in a trace, by the client's header; nil is
+	// off.
+	Trace func(h http.Header, start time.Time) *trace.Exchange
 	// Seen is told of each exchange that belongs to a session: the bytes of its
 	// bodies and the tokens that it took. nil is off.
 	Seen func(session string, bytes, tokens int64)

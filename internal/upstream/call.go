@@ -46,8 +46,16 @@ type Call struct {
 	// Prepare, if not nil, is called once before the first try, and fills in what
 	// a call that is refused need not have: Header and Upgrade.
 	Prepare func(*Call)
-	// Chosen is told which upstream is about to be asked. May be nil.
-	Chosen func(*Upstream)
+	// Chosen is told which upstream is about to be asked, and may give the call
+	// another header for it. May be nil.
+	Chosen func(*Call, *Upstream)
+	// Ended is told how the try at the upstream that was chosen last ended: with
+	// the status of an answer that its reader is done with, with a failure, or
+	// with neither if the call was given up. May be nil.
+	Ended func(status int, failure *Error)
+	// Refused is told of upstreams that are not asked since their breaker is
+	// open. May be nil.
+	Refused func(*Upstream)
 
 	Model string
 	Retry Retry
@@ -69,6 +77,7 @@ type Answer struct {
 	Queued time.Duration
 
 	permit *resilience.Permit
+	told   func(status int, failure *Error) // the call's Ended
 	ended  atomic.Bool
 }
 
@@ -137,6 +146,9 @@ func (a *Answer) End(outcome resilience.Outcome, cause string) {
 	a.Body.Close()
 	a.Upstream.limiter.Release()
 	a.permit.Report(outcome, cause)
+	if a.told != nil {
+		a.told(a.Status, nil)
+	}
 }
 
 // send makes one try. On failure the place and the permit are given back.
@@ -146,7 +158,7 @@ func (u *Upstream) send(ctx context.Context, c *Call, l lease, home string) (*An
 		c.Prepare = nil
 	}
 	if c.Chosen != nil {
-		c.Chosen(u)
+		c.Chosen(c, u)
 	}
 	res, err := u.transport.RoundTrip(ctx, &wire.Request{
 		Method:        c.Method,
@@ -165,15 +177,25 @@ func (u *Upstream) send(ctx context.Context, c *Call, l lease, home string) (*An
 		if !ok {
 			body = tunnelBody{res.Body}
 		}
-		return &Answer{Response: res, Body: body, Upstream: u, Queued: l.queued, permit: l.permit}, nil
+		return &Answer{Response: res, Body: body, Upstream: u, Queued: l.queued, permit: l.permit, told: c.Ended}, nil
 	}
 	u.limiter.Release()
 	if ctx.Err() != nil {
 		l.permit.Report(resilience.Neutral, "")
+		c.ended(nil)
 		return nil, &Error{Code: Broke, Upstream: u.Name(), Message: "the request was given up", Err: context.Cause(ctx)}
 	}
 	l.permit.Report(resilience.Failure, err.Error())
-	return nil, u.explain(err)
+	failure := u.explain(err)
+	c.ended(failure)
+	return nil, failure
+}
+
+// ended tells of a try without an answer.
+func (c *Call) ended(failure *Error) {
+	if c.Ended != nil {
+		c.Ended(0, failure)
+	}
 }
 
 var credentials = []string{"Authorization", "X-Api-Key", "Api-Key", "Cookie"}

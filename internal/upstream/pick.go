@@ -24,8 +24,8 @@ func (l lease) giveBack() {
 // acquire takes a place at the first candidate that has one and whose breaker
 // agrees. If none has and wait is set, it queues for the first that may be
 // asked. The error is an *Error, or the cause of ctx's end.
-func acquire(ctx context.Context, candidates []*Upstream, wait bool) (lease, error) {
-	var refused refusal
+func acquire(ctx context.Context, c *Call, candidates []*Upstream, wait bool) (lease, error) {
+	refused := refusal{tell: c.Refused}
 	for _, u := range candidates {
 		if !u.limiter.TryAcquire() {
 			refused.busy = append(refused.busy, u)
@@ -36,7 +36,7 @@ func acquire(ctx context.Context, candidates []*Upstream, wait bool) (lease, err
 			return lease{up: u, permit: permit}, nil
 		}
 		u.limiter.Release()
-		refused.open(err)
+		refused.open(u, err)
 	}
 	if !wait {
 		return lease{}, refused.explain()
@@ -64,23 +64,27 @@ func acquire(ctx context.Context, candidates []*Upstream, wait bool) (lease, err
 			return lease{up: u, permit: permit, queued: time.Since(start)}, nil
 		}
 		u.limiter.Release()
-		refused.open(err)
+		refused.open(u, err)
 	}
 	return lease{}, refused.explain()
 }
 
 // refusal collects why no candidate took the request.
 type refusal struct {
+	tell       func(*Upstream) // nil tells nobody
 	busy       []*Upstream
 	retryAfter time.Duration // the soonest of the open breakers; -1 before the first
 	last       string
 	isOpen     bool
 }
 
-func (r *refusal) open(err error) {
+func (r *refusal) open(u *Upstream, err error) {
 	oe, ok := errors.AsType[*resilience.OpenError](err)
 	if !ok {
 		return
+	}
+	if r.tell != nil {
+		r.tell(u)
 	}
 	if !r.isOpen || oe.RetryAfter < r.retryAfter {
 		r.retryAfter, r.last, r.isOpen = oe.RetryAfter, oe.Name, true

@@ -52,7 +52,7 @@ func (s *Set) Do(ctx context.Context, c *Call) (*Answer, error) {
 		return nil, &Error{Code: NoUpstream, Message: fmt.Sprintf("no upstream serves the model %.200q", c.Model)}
 	}
 	s.budget.Request()
-	l, err := acquire(ctx, serving, true)
+	l, err := acquire(ctx, c, serving, true)
 	if err != nil {
 		return nil, err
 	}
@@ -140,9 +140,9 @@ func (s *Set) again(ctx context.Context, c *Call, serving, tried []*Upstream, an
 		s.metrics.budgetExhausted.Inc()
 		return lease{}, false
 	}
-	next, err := acquire(ctx, others, reason == retryUnsent)
+	next, err := acquire(ctx, c, others, reason == retryUnsent)
 	if err != nil && same {
-		next, err = acquire(ctx, tried[len(tried)-1:], false)
+		next, err = acquire(ctx, c, tried[len(tried)-1:], false)
 	}
 	if err != nil {
 		return lease{}, false
