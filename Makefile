@@ -7,17 +7,17 @@ export PATH := $(PATH):/usr/local/go/bin
 
 VERSION ?= $(shell git describe --always --dirty 2>/dev/null || echo dev)
 UPSTREAM ?=
-TEST_DEPS := gcc redis-server postgresql prometheus node npm
+TEST_DEPS := gcc redis-server postgresql prometheus systemd node npm
 FUZZTIME ?= 10s
 ROUNDS ?= 9
 SCENARIOS ?=
 PROXIES ?=
 BENCHTIME ?= 200ms
 
-.PHONY: help run demo build test check fuzz bench prove clean needs-go
+.PHONY: help run demo build test check fuzz bench prove release release-twice clean needs-go
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build ## start the proxy before a simulated backend, or before a real one: make run UPSTREAM=http://127.0.0.1:11434
 	exec bin/vega-proxy $(if $(UPSTREAM),serve --upstream '$(UPSTREAM)',demo)
@@ -50,6 +50,12 @@ bench: build ## run the benchmarks and compare with other proxies, about half an
 
 prove: needs-go ## run the long campaigns (tests with the build tag "prove"), up to half an hour a package
 	scripts/prove.sh
+
+release: needs-go ## build archives, packages, images, lists of modules and checksums into bin/release, for all systems
+	cd tools/release && go run . -root ../.. -o ../../bin/release -version '$(VERSION)'
+
+release-twice: needs-go ## build the last commit's release in two places and compare every byte, some ten minutes
+	scripts/release-twice.sh
 
 clean: ## remove what was built and measured; data/ stays, it holds conversations
 	rm -rf bin bench/out

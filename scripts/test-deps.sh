@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Finds the programs that tests and benchmarks need, or installs Debian's
 # packages of them: scripts/test-deps.sh NAME...
-# Names: nginx redis-server postgresql prometheus chromium node npm gcc
+# Names: nginx redis-server postgresql prometheus chromium node npm gcc systemd
 set -euo pipefail
 
 usage() {
@@ -19,6 +19,7 @@ find_program() {
     prometheus) command -v promtool >/dev/null && command -v prometheus ;;
     redis-server) command -v redis-server || command -v valkey-server ;;
     chromium) command -v chromium || command -v chromium-browser || command -v google-chrome ;;
+    systemd) command -v systemd-analyze ;;
     node | npm | gcc) command -v "$1" ;;
     esac
 }
@@ -34,7 +35,7 @@ package() {
 [ $# -gt 0 ] || usage
 missing=()
 for name in "$@"; do
-    [[ " nginx redis-server postgresql prometheus chromium node npm gcc " == *" $name "* ]] || usage
+    [[ " nginx redis-server postgresql prometheus chromium node npm gcc systemd " == *" $name "* ]] || usage
     if at=$(find_program "$name"); then
         echo "$name: $at"
     else

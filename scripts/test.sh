@@ -10,9 +10,9 @@ failed=0
 for module in $(scripts/modules.sh); do
     # The clients' module is run by its own script below, with what it needs.
     [ "$module" != ./test/clients ] || continue
-    # Nothing runs in parallel there but programs, and its libraries are large.
+    # Nothing runs in parallel in some but programs, and their libraries are large.
     race=-race
-    [ "$module" != ./test/deploy ] || race=
+    case $module in ./test/deploy | ./tools/release) race= ;; esac
     (cd "$module" && go test $race -count=1 -p 2 -timeout 10m ./...) | tee -a "$times" || failed=1
 done
 if [ -x scripts/test-clients.sh ]; then
