@@ -32,6 +32,8 @@ var arrows = map[string][]string{
 	"internal/cache":    {"internal/stream"},
 	"internal/batchlog": {"internal/dialect"},
 
+	"internal/doctor": {"internal/batchlog", "internal/config"},
+
 	"internal/admin":      nil,
 	"internal/dialect":    nil,
 	"internal/monitor":    nil,

@@ -30,7 +30,7 @@ command it serves.`,
 	config.Flags(root.Flags())
 	root.SetFlagErrorFunc(misused)
 	root.AddCommand(serveCommand(), demoCommand(), validateCommand(), healthcheckCommand(), versionCommand())
-	root.AddCommand(logsCommand(), auditCommand(), schemaCommand())
+	root.AddCommand(logsCommand(), auditCommand(), schemaCommand(), doctorCommand())
 	return root
 }
 

@@ -19,7 +19,7 @@ func TestCommands(t *testing.T) {
 		stdout, stderr []string
 	}{
 		{name: "version", args: []string{"version"}, stdout: []string{"vega-proxy v0-test " + runtime.Version()}},
-		{name: "help", args: []string{"--help"}, stdout: []string{"serve", "demo", "validate", "healthcheck", "version", "completion", "logs", "audit", "schema"}},
+		{name: "help", args: []string{"--help"}, stdout: []string{"serve", "demo", "validate", "healthcheck", "version", "completion", "logs", "audit", "schema", "doctor"}},
 		{name: "valid", args: []string{"validate", "--config", good}, stdout: []string{"the configuration is valid"}},
 		{name: "everything that is wrong", args: []string{"validate", "--config", bad}, code: exConfig, stderr: []string{
 			"lisen: is not a setting; did you mean listen?", "limits.idle_timeout: 30 has no unit; write 30s if you mean seconds"}},

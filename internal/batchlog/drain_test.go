@@ -154,8 +154,9 @@ func (s *script) count(context.Context, string) (n int64, err error) {
 	s.do(func() { n = int64(len(s.rows)) })
 	return n, nil
 }
-func (s *script) name() string { return "script" }
-func (s *script) close() error { return nil }
+func (s *script) name() string                          { return "script" }
+func (s *script) examine(context.Context, *Examination) {}
+func (s *script) close() error                          { return nil }
 func (s *script) judge(err error) verdict {
 	if errors.Is(err, errPoison) {
 		return poison

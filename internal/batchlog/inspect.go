@@ -14,6 +14,12 @@ const (
 	lookAgain   = 200 * time.Millisecond
 )
 
+// InspectSpool returns the counters of a data directory's spool, and what a start
+// would find there. It locks and changes nothing; a proxy may run there.
+func InspectSpool(dataDir string) (spool.Counters, spool.Recovery, error) {
+	return spool.Inspect(filepath.Join(dataDir, "spool"))
+}
+
 // AuditDir counts as Log.Audit does, from the files of a data directory and its
 // sink. It locks and changes nothing; a proxy may run there. What seems to be
 // missing is looked for again within a second, since rows may be on their way.
@@ -28,7 +34,7 @@ func AuditDir(ctx context.Context, cfg Config, dataDir string) (a Audit, err err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
 	for look := 0; ; look++ {
-		counted, err := spool.Inspect(filepath.Join(dataDir, "spool"))
+		counted, _, err := InspectSpool(dataDir)
 		if err != nil {
 			return Audit{}, err
 		}

@@ -116,17 +116,22 @@ func (s *postgresSink) prepare(ctx context.Context, conn *pgx.Conn) error {
 	}
 	if !there {
 		// In one message, and so in one transaction of a pooler.
-		script := fmt.Sprintf("BEGIN;\nSELECT pg_advisory_xact_lock(%d);\n", pgLock)
-		if schema := firstSchema(s.config.RuntimeParams["search_path"]); schema != "" {
-			script += "CREATE SCHEMA IF NOT EXISTS " + schema + ";\n"
-		}
-		if _, err := conn.PgConn().Exec(ctx, script+postgresSchema+"COMMIT;").ReadAll(); err != nil {
+		if _, err := conn.PgConn().Exec(ctx, "BEGIN;\n"+s.creation()+"COMMIT;").ReadAll(); err != nil {
 			// The connection may be left in the failed transaction.
 			return errors.Join(fmt.Errorf("make the table conversations: %w; or run what `vega-proxy schema` prints, and set batchlog.migrate: false", err), conn.Close(ctx))
 		}
 	}
 	s.writer.made = true
 	return nil
+}
+
+// creation is what makes the table, for a transaction.
+func (s *postgresSink) creation() string {
+	script := fmt.Sprintf("SELECT pg_advisory_xact_lock(%d);\n", pgLock)
+	if schema := firstSchema(s.config.RuntimeParams["search_path"]); schema != "" {
+		script += "CREATE SCHEMA IF NOT EXISTS " + schema + ";\n"
+	}
+	return script + postgresSchema
 }
 
 // firstSchema is the schema that a search path names first, quoted; "" if it

@@ -27,6 +27,8 @@ type sink interface {
 	// count returns the rows of an instance.
 	count(ctx context.Context, instance string) (int64, error)
 	judge(err error) verdict
+	// examine fills in what Examine finds.
+	examine(ctx context.Context, x *Examination)
 	name() string
 	close() error
 }

@@ -149,11 +149,11 @@ func checkBatchlog(ps *Problems, b batchlog.Config) {
 // a key before it.
 func (c *Config) checkGuards(ps *Problems) {
 	secret := slices.IndexFunc(c.Upstreams, func(u Upstream) bool { return len(u.SecretHeaders) > 0 })
-	if secret >= 0 && len(c.ClientKeys) == 0 && beyondLoopback(c.Listen) {
+	if secret >= 0 && len(c.ClientKeys) == 0 && BeyondLoopback(c.Listen) {
 		ps.add("client_keys", "are needed: listen (%s) is beyond loopback while upstream %s sends a secret header, so anyone who reaches it could use that secret; set client_keys, or listen on 127.0.0.1",
 			c.Listen, c.Upstreams[secret].Name)
 	}
-	if beyondLoopback(c.Admin.Listen) && c.Admin.APIKey == "" {
+	if BeyondLoopback(c.Admin.Listen) && c.Admin.APIKey == "" {
 		ps.add("admin.api_key", "is needed: admin.listen (%s) is beyond loopback; set a key, or listen on 127.0.0.1", c.Admin.Listen)
 	}
 }

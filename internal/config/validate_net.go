@@ -61,9 +61,9 @@ func sameAddress(a, b string) bool {
 	return errA == nil && errB == nil && portA == portB && (hostA == hostB || everywhere(hostA) || everywhere(hostB))
 }
 
-// beyondLoopback tells whether others than this machine can reach an address.
+// BeyondLoopback tells whether others than this machine can reach an address.
 // An address that is none is not, since it is refused anyway.
-func beyondLoopback(address string) bool {
+func BeyondLoopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return false

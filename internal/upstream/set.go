@@ -92,8 +92,8 @@ func (s *Set) Do(ctx context.Context, c *Call) (*Answer, error) {
 // serving lists the upstreams for a model, in the order in which they are asked.
 func (s *Set) serving(model string) []*Upstream {
 	all := s.upstreams
-	if len(all) > 1 || !all[0].serves(model) {
-		all = slices.DeleteFunc(slices.Clone(all), func(u *Upstream) bool { return !u.serves(model) })
+	if len(all) > 1 || !all[0].cfg.Serves(model) {
+		all = slices.DeleteFunc(slices.Clone(all), func(u *Upstream) bool { return !u.cfg.Serves(model) })
 	}
 	if s.leastBusy {
 		slices.SortStableFunc(all, func(a, b *Upstream) int { return a.limiter.InFlight() - b.limiter.InFlight() })

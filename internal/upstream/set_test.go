@@ -70,7 +70,7 @@ func TestModels(t *testing.T) {
 		{"org/*", "org/a/b", true}, {"org/*", "other/a", false}, {"*-mini", "gpt-4o-mini", true}, {"gpt-?", "gpt-4", true}, {"gpt-?", "gpt-/", true},
 		{"[ab]*", "beta", true}, {"[ab]*", "c", false}, {"a", "A", false}, {`\*`, "*", true}, {`\*`, "x", false},
 	} {
-		if got := matchModel(tt.glob, tt.model); got != tt.want {
+		if got := MatchModel(tt.glob, tt.model); got != tt.want {
 			t.Errorf("%q matches %q: %v, want %v", tt.glob, tt.model, got, tt.want)
 		}
 	}

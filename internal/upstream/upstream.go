@@ -109,23 +109,23 @@ func (u *Upstream) Breaker() *resilience.Breaker { return u.breaker }
 // FinishesAlone tells that an answer is read to its end after its client left.
 func (u *Upstream) FinishesAlone() bool { return u.cfg.OnClientGone == "finish" }
 
-// serves tells whether one of the globs matches the model. A request without a
+// Serves tells whether one of the globs matches the model. A request without a
 // model may go anywhere.
-func (u *Upstream) serves(model string) bool {
-	if model == "" || len(u.cfg.Models) == 0 {
+func (c *Config) Serves(model string) bool {
+	if model == "" || len(c.Models) == 0 {
 		return true
 	}
-	for _, glob := range u.cfg.Models {
-		if matchModel(glob, model) {
+	for _, glob := range c.Models {
+		if MatchModel(glob, model) {
 			return true
 		}
 	}
 	return false
 }
 
-// matchModel is path.Match without its respect for slashes: a `*` also matches
+// MatchModel is path.Match without its respect for slashes: a `*` also matches
 // the slash of "org/name". Configuration loading has checked the glob.
-func matchModel(glob, model string) bool {
+func MatchModel(glob, model string) bool {
 	const stand = "\x00"
 	ok, err := path.Match(strings.ReplaceAll(glob, "/", stand), strings.ReplaceAll(model, "/", stand))
 	return ok && err == nil
@@ -143,8 +143,14 @@ func originOf(u *url.URL) string {
 	return strings.ToLower(u.Scheme + "://" + u.Hostname() + ":" + port)
 }
 
-// load reads the files. It returns nil for the zero value: the defaults of
-// crypto/tls. The sum is another when a file's content is.
+// Load reads the files. It returns nil for the zero value: the defaults of
+// crypto/tls.
+func (c TLSConfig) Load() (*tls.Config, error) {
+	t, _, err := c.load()
+	return t, err
+}
+
+// load is Load, and the sum is another when a file's content is.
 func (c TLSConfig) load() (_ *tls.Config, sum [sha256.Size]byte, err error) {
 	if c == (TLSConfig{}) {
 		return nil, sum, nil

@@ -17,34 +17,34 @@ const inspections = 50
 
 var errMoving = errors.New("the segments changed too often to be counted; try again")
 
-// Inspect returns the counters of the spool in a directory as Open would find
-// them. It locks and changes nothing: a process may use the spool meanwhile, and
+// Inspect returns the counters of the spool in a directory, and what Open would
+// find there. It locks and changes nothing: a process may use the spool meanwhile, and
 // what its memory alone knows, such as a record that the disk just refused, is not
 // counted yet. A directory that is not there counts nothing.
-func Inspect(dir string) (Counters, error) {
+func Inspect(dir string) (Counters, Recovery, error) {
 	for range inspections {
-		c, err := inspect(dir)
+		c, found, err := inspect(dir)
 		if !errors.Is(err, errMoving) {
-			return c, err
+			return c, found, err
 		}
 	}
-	return Counters{}, fmt.Errorf("spool: %s: %w", dir, errMoving)
+	return Counters{}, Recovery{}, fmt.Errorf("spool: %s: %w", dir, errMoving)
 }
 
-func inspect(dir string) (c Counters, err error) {
+func inspect(dir string) (c Counters, found Recovery, err error) {
 	d, err := freeze(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return Counters{}, nil
+		return Counters{}, Recovery{}, nil
 	}
 	if err != nil {
-		return Counters{}, fmt.Errorf("spool: %w", err)
+		return Counters{}, Recovery{}, fmt.Errorf("spool: %w", err)
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
-	s, _, err := open(Config{MaxBytes: minMaxBytes}, d)
+	s, found, err := open(Config{MaxBytes: minMaxBytes}, d)
 	if err != nil {
-		return Counters{}, err
+		return Counters{}, found, err
 	}
-	return s.Counters(), nil
+	return s.Counters(), found, nil
 }
 
 // frozen is a directory as it was at one moment. What is written to it goes

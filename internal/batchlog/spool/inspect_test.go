@@ -12,7 +12,7 @@ func TestInspect(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "spool")
 	same := func(what string, want Counters) {
 		t.Helper()
-		if got, err := Inspect(dir); err != nil || got != want {
+		if got, _, err := Inspect(dir); err != nil || got != want {
 			t.Errorf("%s: %+v, %v, want %+v", what, got, err, want)
 		}
 	}
@@ -80,7 +80,7 @@ func TestInspectMeanwhile(t *testing.T) {
 	}()
 	var last Counters
 	for range 200 {
-		c, err := Inspect(dir)
+		c, _, err := Inspect(dir)
 		if err != nil {
 			t.Fatal(err)
 		}
