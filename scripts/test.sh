@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Tests every Go module with the race detector, then the clients, and says which
-# packages took longest.
+# Tests every Go module with the race detector, then the clients and the dashboard,
+# and says which packages took longest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 times=$(mktemp)
@@ -18,6 +18,7 @@ done
 if [ -x scripts/test-clients.sh ]; then
     scripts/test-clients.sh || failed=1
 fi
+scripts/test-dashboard.sh || failed=1
 
 echo 'slowest packages:'
 awk '$1 == "ok" || $1 == "FAIL" { if ($3 ~ /s$/) print "  " $3, $2 }' "$times" | sort -k1,1 -rn | head -n 5

@@ -84,6 +84,7 @@ $("key-form").addEventListener("submit", async (event) => {
   key.set($("key").value.trim());
   try {
     await enter();
+    $("main").focus();
   } catch (error) {
     key.forget();
     ask(error.status ? `The key was not taken: ${error.message}` : `The proxy cannot be reached: ${error.message}`);

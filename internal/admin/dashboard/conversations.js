@@ -99,6 +99,7 @@ function talk({ element, cells }) {
       badge(status, tone(c.outcome), words(c.outcome));
       say(link, c.prompt || c.error || "(no text)");
       say(model, c.model || "–");
+      model.title = c.model;
       say(tokens, c.prompt_tokens === null && c.completion_tokens === null ? "–" : `${whole(c.prompt_tokens)} → ${whole(c.completion_tokens)}`);
       say(first, millis(c.time_to_first_token_ms));
       say(took, millis(c.duration_ms));

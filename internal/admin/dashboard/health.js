@@ -92,6 +92,7 @@ function breaker({ name }) {
       ].join(" · "));
       say(error, b.last_error ? `Last error: ${b.last_error}` : "");
       error.hidden = !b.last_error;
+      error.classList.toggle("fresh", b.state !== "closed");
       details.hidden = b.changes.length === 0;
       say(count, times(b.changes.length, "change of state", "changes of state"));
       past.update(b.changes.slice(-50).reverse());

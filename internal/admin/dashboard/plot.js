@@ -33,7 +33,7 @@ export function plot({ title, series, show, most, least = 1, binary }) {
     return {
       width,
       height,
-      padding: [8, 4, 0, 0],
+      padding: [8, 16, 0, 0],
       legend: { show: false },
       cursor: { sync: { key: sync }, y: false, drag: { setScale: false, x: false, y: false } },
       scales: { x: { time: true }, y: { range: (_, low, high) => [0, most ?? Math.max(high * 1.1, least)] } },

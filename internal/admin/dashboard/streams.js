@@ -19,12 +19,13 @@ export function streams() {
   const rows = list(body, (s) => s.id + s.started_at, () => stream(row()));
   const past = list(recent, (s) => s.id + s.started_at, ended);
   let kept = [];
+  let news = { streams: [], recent: [], total: 0 };
 
-  // While the pointer or the focus is in the table, nothing in it moves: streams
+  // While the pointer or the keyboard is in the table, nothing in it moves: streams
   // that have ended keep their place, and new ones come last.
-  const held = () => body.matches(":hover") || body.contains(document.activeElement);
+  const held = () => body.matches(":hover") || body.querySelector(":focus-visible");
 
-  return (news) => {
+  function draw() {
     const live = new Map(news.streams.map((s) => [s.id + s.started_at, s]));
     const ends = new Map(news.recent.map((s) => [s.id + s.started_at, s]));
     const stay = held()
@@ -38,6 +39,12 @@ export function streams() {
       ? `${whole(news.total)} running; the ${news.streams.length} in most trouble are shown` : `${whole(news.total)} running`);
     past.update(news.recent.slice(0, 8));
     recent.previousSibling.hidden = news.recent.length === 0;
+  }
+
+  for (const left of ["mouseleave", "focusout"]) body.addEventListener(left, () => setTimeout(draw));
+  return (value) => {
+    news = value;
+    draw();
   };
 }
 
@@ -75,7 +82,7 @@ function stream({ element, cells }) {
       say(first, seconds(s.time_to_first_token_seconds ?? undefined));
       say(age, seconds(s.duration_seconds));
       cancel.setAttribute("aria-label", `Cancel the stream of ${name} to ${s.client}`);
-      cancel.hidden = Boolean(s.over);
+      cancel.hidden = Boolean(s.over) && cancel !== document.activeElement; // which would lose the focus
       element.classList.toggle("over", Boolean(s.over));
     },
   };
@@ -86,7 +93,7 @@ const bad = new Set(["error", "timeout", "stall"]);
 function ended(s) {
   const tone = s.ended_by === "upstream" ? "ok" : bad.has(s.ended_by) ? "bad" : "idle";
   return {
-    element: h("li", null, badge(h("span"), tone, s.ended_by), h("span", { class: "name" }, s.model || "no model"),
+    element: h("li", null, badge(h("span"), tone, s.ended_by), h("span", { class: "name", title: s.model }, s.model || "no model"),
       h("span", { class: "count" }, `${times(s.chunks_produced, "event")}, ${bytes(s.bytes_produced)} in ${seconds(s.duration_seconds)}, ${moment(s.ended_at)}`)),
     update() {},
   };
