@@ -26,7 +26,7 @@ func parentIn(h http.Header) trace.SpanContext {
 	}
 	carrier := propagation.MapCarrier{
 		"traceparent": h[headerParent][0],
-		"tracestate":  strings.Join(h[headerState], ","),
+		"tracestate":  strings.Clone(strings.Join(h[headerState], ",")), // not with all of the head behind it
 	}
 	return trace.SpanContextFromContext(propagation.TraceContext{}.Extract(context.Background(), carrier))
 }
