@@ -21,7 +21,7 @@ import (
 
 // app is the program as a value: all parts, built and listening, not running.
 type app struct {
-	cfg   *config.Config
+	cfg   *config.Config // what it was started with
 	log   *slog.Logger
 	lines *gather
 	level slog.LevelVar
@@ -33,7 +33,7 @@ type app struct {
 	monitor   *monitor.Monitor
 	journal   *batchlog.Log // nil is off
 	losses    losses        // of the journal
-	cache     *cache.Cache  // nil is off
+	cache     *cache.Cache
 	tracer    *trace.Tracer // nil is off
 	front     *proxy.Server
 	admin     *admin.Server
@@ -41,6 +41,7 @@ type app struct {
 	frontLn, adminLn, metricsLn net.Listener // metricsLn may be nil
 	unlock                      func() error
 	draining                    atomic.Bool
+	reloading                   reloading
 	keyFile                     string
 }
 
@@ -73,6 +74,7 @@ func newApp(cfg *config.Config, warnings []string, logTo io.Writer) (_ *app, err
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		buildInfo(),
 	)
+	a.openReloading()
 	a.openMonitor()
 	a.budget, a.streams = stream.NewBudget(cfg.Stream.TotalBufferBytes), stream.NewRegistry()
 	if err := a.openCache(); err != nil {
@@ -103,7 +105,7 @@ func (a *app) close() {
 	if set := a.upstreams.Load(); set != nil {
 		set.Close()
 	}
-	if a.cache != nil {
+	if a.cache != nil { // newApp came so far
 		a.cache.Close()
 	}
 	if a.unlock != nil {

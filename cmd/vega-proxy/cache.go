@@ -6,11 +6,8 @@ import (
 	"github.com/vega-proxy/vega-proxy/internal/cache"
 )
 
-// openCache makes the response cache, if there is to be one.
+// openCache makes the response cache. One that is off may be turned on later.
 func (a *app) openCache() (err error) {
-	if a.cfg.Cache.Policy == "off" {
-		return nil
-	}
 	if a.cache, err = cache.New(a.cfg.Cache); err != nil {
 		return fmt.Errorf("the response cache: %w", err)
 	}

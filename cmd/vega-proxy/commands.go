@@ -75,6 +75,7 @@ func runServe(cmd *cobra.Command, _ []string) error {
 	if err != nil {
 		return err
 	}
+	a.reloading.source = sourceOf(cmd.Flags())
 	return a.run(cmd.Context())
 }
 

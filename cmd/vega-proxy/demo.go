@@ -48,6 +48,7 @@ func runDemo(cmd *cobra.Command, _ []string) error {
 	if err != nil {
 		return errors.Join(err, ln.Close())
 	}
+	a.reloading.source = sourceOf(cmd.Flags())
 	sim := simllm.New(simllm.Config{Delay: 40 * time.Millisecond, TTFT: 200 * time.Millisecond})
 	srv := &http.Server{Handler: sim, ReadHeaderTimeout: 10 * time.Second}
 	served := make(chan error, 1)

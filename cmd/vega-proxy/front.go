@@ -1,6 +1,9 @@
 package main
 
 import (
+	"fmt"
+	"hash/fnv"
+
 	"github.com/vega-proxy/vega-proxy/internal/config"
 	"github.com/vega-proxy/vega-proxy/internal/proxy"
 	"github.com/vega-proxy/vega-proxy/internal/stream"
@@ -35,6 +38,7 @@ func (a *app) frontSettings(cfg *config.Config, set *upstream.Set) proxy.Setting
 		Streams:      make(map[string]stream.Config, len(cfg.Upstreams)),
 		Stream:       cfg.Stream,
 		SharedCache:  cfg.Cache.Shared,
+		Generation:   generation(cfg),
 		DrainDelay:   cfg.Shutdown.DrainDelay,
 		DrainTimeout: cfg.Shutdown.DrainTimeout,
 
@@ -48,8 +52,18 @@ func (a *app) frontSettings(cfg *config.Config, set *upstream.Set) proxy.Setting
 		s.Secret = s.Secret || len(u.SecretHeaders) > 0
 		s.Finishes = s.Finishes || u.OnClientGone == "finish"
 	}
-	if a.cache != nil {
+	if cfg.Cache.Policy != "off" {
 		s.Cache = a.cache
 	}
 	return s
+}
+
+// generation stands for all that answers, in its order. Credentials are not part of
+// it: a new key gets the old answers.
+func generation(cfg *config.Config) uint64 {
+	h := fnv.New64a()
+	for _, u := range cfg.Upstreams {
+		fmt.Fprintf(h, "%q %q %q\n", u.Name, u.URL, u.Models)
+	}
+	return h.Sum64()
 }

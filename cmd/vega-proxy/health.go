@@ -12,12 +12,9 @@ import (
 
 // health returns a report of each part that there is.
 func (a *app) health() []func() admin.Component {
-	reports := []func() admin.Component{a.upstreamHealth, a.loopHealth, a.memoryHealth}
+	reports := []func() admin.Component{a.upstreamHealth, a.loopHealth, a.memoryHealth, a.cacheHealth, a.configHealth}
 	if a.journal != nil {
 		reports = append(reports, a.journalHealth)
-	}
-	if a.cache != nil {
-		reports = append(reports, a.cacheHealth)
 	}
 	return reports
 }

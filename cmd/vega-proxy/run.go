@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/signal"
 	"runtime/pprof"
 	"sync"
-	"syscall"
 )
 
 var errDraining = errors.New("the proxy is shutting down")
@@ -44,7 +41,7 @@ func (a *app) run(ctx context.Context) error {
 			}
 		})
 	}
-	wg.Go(func() { a.hearHangups(back) })
+	wg.Go(func() { a.hearReloads(back) })
 	part("monitor", a.monitor.Run)
 	if a.journal != nil {
 		part("conversation log", a.journal.Run)
@@ -71,22 +68,6 @@ func (a *app) run(ctx context.Context) error {
 	}
 	a.log.Info("stopped")
 	return err
-}
-
-// hearHangups keeps SIGHUP from ending the process, as it would by default, until
-// ctx ends.
-func (a *app) hearHangups(ctx context.Context) {
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	defer signal.Stop(hangups)
-	for {
-		select {
-		case <-hangups:
-			a.log.Warn("SIGHUP: this build does not reload its configuration yet; restart the proxy to change it")
-		case <-ctx.Done():
-			return
-		}
-	}
 }
 
 func (a *app) announce() {

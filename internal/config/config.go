@@ -47,6 +47,9 @@ type Config struct {
 	Log       LogConfig                `mapstructure:"log"`
 	Telemetry trace.Config             `mapstructure:"telemetry"`
 	Shutdown  ShutdownConfig           `mapstructure:"shutdown"`
+
+	secretFiles []string  `mapstructure:"-"`
+	pems        []pemFile `mapstructure:"-"`
 }
 
 // Upstream is one item of the upstreams list. Its Breaker and Stream are the

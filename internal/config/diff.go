@@ -9,13 +9,14 @@ import (
 
 // needRestart are the settings and sections that a running process cannot take
 // up: what a listener, a file or a background part was opened with. Everything
-// else holds from the next request on.
+// else holds from the next request on. See restarts for tls.
 var needRestart = []string{
-	"listen", "tls", "http2", "data_dir",
+	"listen", "http2", "data_dir",
 	"limits.max_header_bytes", "limits.read_header_timeout", "limits.idle_timeout", "limits.max_connections",
-	"cache.maxsize", "cache.max_bytes", "cache.l2",
-	"stream.total_buffer_bytes",
-	"batchlog", "monitor", "admin", "metrics", "log.format", "telemetry",
+	"cache.l2",
+	"batchlog.enabled", "batchlog.database", "batchlog.migrate", "batchlog.spool",
+	"monitor.flight_recorder",
+	"admin.listen", "metrics", "log.format", "telemetry",
 }
 
 // Change is one setting that differs between two configurations.
@@ -35,7 +36,7 @@ type Change struct {
 func Diff(old, new *Config) []Change {
 	var changes []Change
 	add := func(path, from, to string) {
-		changes = append(changes, Change{Path: path, Old: from, New: to, Restart: restarts(path)})
+		changes = append(changes, Change{Path: path, Old: from, New: to, Restart: restarts(path, old, new)})
 	}
 	oldShown, newShown := old.hideSecrets(), new.hideSecrets()
 	compare := func(path string, old, new, oldShown, newShown any) {
@@ -65,14 +66,22 @@ func Diff(old, new *Config) []Change {
 			add(item("upstreams", j), u.Name+" "+u.URL, "")
 		}
 	}
+	for _, f := range renewed(old, new) {
+		add(f.path, f.file, f.file+" (its content)")
+	}
 	// An upstream that follows a top-level section changes with it.
 	return slices.DeleteFunc(slices.Clone(changes), func(c Change) bool {
 		above, upstream := overridden(c.Path)
-		return upstream != "" && slices.Contains(changes, Change{above, c.Old, c.New, restarts(above)})
+		return upstream != "" && slices.Contains(changes, Change{above, c.Old, c.New, restarts(above, old, new)})
 	})
 }
 
-func restarts(path string) bool {
+// restarts tells whether a change waits for a restart. A listener's certificate
+// can be replaced, but a listener does not begin or cease to encrypt.
+func restarts(path string, old, new *Config) bool {
+	if within(path, "tls") {
+		return (old.TLS.CertFile == "") != (new.TLS.CertFile == "")
+	}
 	return slices.ContainsFunc(needRestart, func(section string) bool { return within(path, section) })
 }
 

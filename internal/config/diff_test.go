@@ -31,7 +31,7 @@ func TestDiff(t *testing.T) {
 			[]Change{{"breaker.fail_threshold", "5", "9", false}}},
 		{"a section that one upstream overrides", base, "breaker: {fail_threshold: 9}\nupstreams: [{name: a, url: 'http://a:1', breaker: {fail_threshold: 3}}, {name: b, url: 'http://b:1'}]",
 			[]Change{{"breaker.fail_threshold", "5", "9", false}, {"upstreams[0].breaker.fail_threshold", "5", "3", false}}},
-		{"the budget of all streams", "", "stream: {total_buffer_bytes: 1GiB}", []Change{{"stream.total_buffer_bytes", "256MiB", "1GiB", true}}},
+		{"the budget of all streams", "", "stream: {total_buffer_bytes: 1GiB}", []Change{{"stream.total_buffer_bytes", "256MiB", "1GiB", false}}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if got := Diff(mustLoad(t, tc.old), mustLoad(t, tc.new)); len(got)+len(tc.want) > 0 && !reflect.DeepEqual(got, tc.want) {

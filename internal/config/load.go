@@ -47,6 +47,7 @@ func Load(file string, fs *pflag.FlagSet, environ []string) (*Config, []string, 
 	nameUpstreams(c.Upstreams)
 	checked := c.resolveSecrets(env)
 	checked = append(checked, c.validate()...)
+	c.readPEMs()
 	for _, p := range checked {
 		if slices.ContainsFunc(ps, func(known Problem) bool { return known.Path == p.Path }) {
 			continue // what could not be read needs no second complaint

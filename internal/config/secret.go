@@ -27,6 +27,9 @@ var credentialHeaders = []string{"Authorization", "X-Api-Key", "Api-Key"}
 func (c *Config) resolveSecrets(env map[string]string) Problems {
 	var ps Problems
 	resolve := func(path string, value *string) (secret bool) {
+		if file, ok := strings.CutPrefix(*value, "file:"); ok {
+			c.secretFiles = append(c.secretFiles, file)
+		}
 		v, secret, err := resolveSecret(*value, env)
 		if err != nil {
 			ps.add(path, "%v", err)

@@ -107,9 +107,9 @@ func checkCertificate(f *facts) []Result {
 	ends := leaf.NotAfter.UTC().Format(time.DateOnly)
 	switch {
 	case time.Now().After(leaf.NotAfter):
-		return []Result{wrong("the proxy's certificate ended "+ends, "clients refuse it", "renew it and restart the proxy")}
+		return []Result{wrong("the proxy's certificate ended "+ends, "clients refuse it", "renew it and have the proxy reload")}
 	case time.Until(leaf.NotAfter) < soon:
-		return []Result{warning("the proxy's certificate ends "+ends, "clients refuse it from then on", "renew it and restart the proxy")}
+		return []Result{warning("the proxy's certificate ends "+ends, "clients refuse it from then on", "renew it and have the proxy reload")}
 	}
 	return []Result{ok("the proxy's certificate is valid until " + ends)}
 }

@@ -109,11 +109,12 @@ func (x *exchange) consult(ctx context.Context) (cache.Turn, *refusal) {
 		return cache.Turn{}, nil
 	}
 	subject := cache.Subject{
-		Tenant:   c.tenant,
-		Endpoint: x.r.URL.EscapedPath(),
-		Query:    x.r.URL.RawQuery,
-		Header:   h,
-		Body:     c.canonical,
+		Tenant:     c.tenant,
+		Endpoint:   x.r.URL.EscapedPath(),
+		Generation: x.rules.Generation,
+		Query:      x.r.URL.RawQuery,
+		Header:     h,
+		Body:       c.canonical,
 	}
 	c.query = cache.Query{Key: subject.Key(), Form: x.form(), Model: x.model, Directives: wishes, Convert: x.converter()}
 	turn := x.rules.Cache.Begin(ctx, c.query)

@@ -22,6 +22,9 @@ type Settings struct {
 	// one client's answers are for all.
 	Cache       Cache
 	SharedCache bool
+	// Generation is another one where other upstreams would answer: what was
+	// cached under one is not given under another.
+	Generation uint64
 	// JournalEmbeddings has embeddings recorded too.
 	JournalEmbeddings bool
 	// MaxRecordBytes is how much of an answer a record holds.
