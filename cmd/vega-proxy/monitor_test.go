@@ -158,7 +158,7 @@ func TestMonitorHealth(t *testing.T) {
 		}
 	}
 	slices.Sort(names)
-	if want := []string{"cache", "conversation_log", "event_loop", "memory", "upstreams"}; !slices.Equal(names, want) {
+	if want := []string{"cache", "configuration", "conversation_log", "event_loop", "memory", "upstreams"}; !slices.Equal(names, want) {
 		t.Errorf("components are %q, want %q", names, want)
 	}
 }

@@ -130,7 +130,7 @@ func TestHangupChangesNothing(t *testing.T) {
 	p := serve(t, upstreamAt(backend))
 	_, stream := openStream(t, newClient(t), p.proxy)
 	p.signal(syscall.SIGHUP)
-	p.wait("SIGHUP", "restart the proxy")
+	p.wait("configuration reloaded", "SIGHUP", "nothing changed")
 	release()
 	if rest, err := readAll(stream); err != nil || !strings.HasSuffix(rest, lastEvents) {
 		t.Errorf("the stream ended with %v after %q", err, rest)
