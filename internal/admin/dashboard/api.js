@@ -34,7 +34,7 @@ export async function ask(path, options = {}) {
     // no JSON: the status says enough
   }
   if (response.status === 401 && options.keyed !== false) refusedKey();
-  throw new Refused(response.status, error.code ?? "", error.message ?? "the server answered " + response.status);
+  throw new Refused(response.status, error.code ?? "", [error.message ?? "the server answered " + response.status, ...(error.problems ?? [])].join("; "));
 }
 
 export const get = async (path, options) => (await ask(path, options)).json();

@@ -91,8 +91,8 @@ function config(box, reloadable) {
     if (details.open) say(text, JSON.stringify((await get("/admin/config")).config, null, 2));
   } }, h("summary", null, "What is in force"), text);
   const reload = reloadable ? act("Read it anew", async () => {
-    const { changed } = await post("/admin/config/reload");
-    return changed.length > 0 ? `Changed: ${changed.join(", ")}.` : "Nothing has changed.";
+    const { message, changed } = await post("/admin/config/reload");
+    return `Read: ${message}${changed.length > 0 ? " (" + changed.join(", ") + ")" : ""}.`;
   }) : null;
   card(box, "Configuration", h("p", { class: "hint" }, "Secrets are masked."), details, ...(reload ? [reload] : []));
 }
