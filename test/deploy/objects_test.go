@@ -20,8 +20,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// types are the kinds that may occur, as Kubernetes' own types.
-var types = map[string]func() any{
+// kinds are all that may occur, as Kubernetes' own types.
+var kinds = map[string]func() any{
 	"v1/ConfigMap":                        func() any { return new(core.ConfigMap) },
 	"v1/Secret":                           func() any { return new(core.Secret) },
 	"v1/Service":                          func() any { return new(core.Service) },
@@ -56,7 +56,7 @@ func decode(text []byte) (objects []any, err error) {
 		if err := yaml.Unmarshal(document, &kind); err != nil {
 			return nil, err
 		}
-		create, known := types[kind.APIVersion+"/"+kind.Kind]
+		create, known := kinds[kind.APIVersion+"/"+kind.Kind]
 		if !known {
 			return nil, fmt.Errorf("there is no type for %s %s", kind.APIVersion, kind.Kind)
 		}
