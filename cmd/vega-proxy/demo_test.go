@@ -69,10 +69,10 @@ func TestDemoInvites(t *testing.T) {
 }
 
 // shell runs a script in which curl is our own.
-func shell(t *testing.T, dir, script string) (string, error) {
+func shell(t *testing.T, dir, script string, env ...string) (string, error) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "sh", "-euc", script)
-	cmd.Dir, cmd.Env = dir, environ(pathWithCurl(t))
+	cmd.Dir, cmd.Env = dir, environ(append(env, pathWithCurl(t))...)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }

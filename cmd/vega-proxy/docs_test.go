@@ -33,36 +33,10 @@ func blocks(page, language string) (found []string) {
 	return found
 }
 
-// TestReadmeCommands runs the README's examples against a running demo.
-func TestReadmeCommands(t *testing.T) {
+// TestReadmeConfiguration: the README's file is one that the program takes.
+func TestReadmeConfiguration(t *testing.T) {
 	t.Parallel()
-	readme := readDoc(t, "README.md")
-	p := demo(t)
-	here := strings.NewReplacer("http://127.0.0.1:8080", p.proxy, "http://127.0.0.1:8081", p.admin)
-	ran := 0
-	for _, block := range blocks(readme, "sh") {
-		if !strings.HasPrefix(block, "curl ") {
-			continue
-		}
-		ran++
-		out, err := shell(t, p.cmd.Dir, here.Replace(block))
-		if err != nil {
-			t.Errorf("%s\n%v\n%s", block, err, out)
-		}
-		wants := []string{`data: {"id"`, "data: [DONE]", `"done":true`}
-		if strings.Contains(block, "__sim") {
-			wants = []string{"HTTP/1.1 503", "X-Vega-Error: breaker_open", `"state":"open"`, `"state":"closed"`, "circuit_breaker_state{"}
-		}
-		for _, want := range wants {
-			if !strings.Contains(out, want) {
-				t.Errorf("%s\nsaid nothing of %q:\n%s", block, want, out)
-			}
-		}
-	}
-	if ran != 2 {
-		t.Errorf("%d blocks were run, want 2", ran)
-	}
-	for _, block := range blocks(readme, "yaml") {
+	for _, block := range blocks(readDoc(t, "README.md"), "yaml") {
 		if out, stderr, code := execute(t, nil, "validate", "--config", writeFile(t, "c.yaml", block)); code != 0 {
 			t.Errorf("%s\n%s%s", block, out, stderr)
 		}

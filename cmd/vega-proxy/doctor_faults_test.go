@@ -129,6 +129,13 @@ var configFaults = []fault{
 			with.env = []string{"GOMEMLIMIT=128MiB"}
 			return ""
 		}},
+	{name: "no collector of traces", check: "others.traces", words: []string{"refuses connections", "4318"},
+		plant: setting(anyPorts + "telemetry: {otlp_endpoint: 'http://127.0.0.1:1'}")},
+	{name: "a collector of something else", check: "others.traces", words: []string{"status 404"},
+		plant: func(t *testing.T, _ string, with *setup) string {
+			with.yaml += "telemetry: {otlp_endpoint: '" + handled(t, http.NotFound) + "'}"
+			return ""
+		}},
 	{name: "a listener that all reach", check: "listen.exposed", as: doctor.Warning, words: []string{"client_keys"},
 		plant: setting("listen: 0.0.0.0:0\nadmin: {listen: '127.0.0.1:0'}")},
 	{name: "port taken", check: "listen.ports", words: []string{"taken by another process", "admin.listen"},

@@ -94,11 +94,15 @@ func postNoTraces(ctx context.Context, endpoint string) (c *contact) {
 	c = &contact{where: endpoint}
 	start := time.Now()
 	defer func() { c.took = time.Since(start) }()
-	target := strings.TrimSuffix(endpoint, "/")
-	if !strings.HasSuffix(target, "/v1/traces") {
-		target += "/v1/traces"
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		c.err = err
+		return c
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, http.NoBody)
+	if strings.Trim(u.Path, "/") == "" {
+		u.Path = "/v1/traces" // as the proxy does
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), http.NoBody)
 	if err != nil {
 		c.err = err
 		return c
