@@ -180,7 +180,8 @@ var directoryFaults = []fault{
 			return ""
 		}},
 	{name: "data_dir is another's", check: "data.lock", words: []string{"holds it"},
-		plant: func(t *testing.T, dir string, _ *setup) string {
+		plant: func(t *testing.T, dir string, with *setup) string {
+			with.yaml = "listen: 127.0.0.1:0\nadmin: {listen: '127.0.0.1:1'}\n" // a port that nobody has
 			f, err := os.Create(filepath.Join(dir, "lock"))
 			if err == nil {
 				err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX)

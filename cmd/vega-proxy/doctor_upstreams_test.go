@@ -225,6 +225,13 @@ var tlsFaults = []fault{
 			url, _ := secured(t, "127.0.0.1", time.Now().Add(day))
 			return strings.Replace(url, "https:", "http:", 1)
 		}},
+	{name: "TLS that hangs", check: "upstream.tls", words: []string{"did not answer within"},
+		plant: func(t *testing.T, dir string, with *setup) string {
+			ended := make(chan struct{})
+			t.Cleanup(func() { close(ended) })
+			hang := func(c net.Conn) { go func() { <-ended; c.Close() }() }
+			return strings.Replace(connected(hang)(t, dir, with), "http:", "https:", 1)
+		}},
 	{name: "an unknown authority", check: "upstream.tls", words: []string{"not known here", "tls.ca_file"},
 		plant: func(t *testing.T, _ string, _ *setup) string {
 			url, _ := secured(t, "127.0.0.1", time.Now().Add(100*day))

@@ -78,6 +78,8 @@ func checkTLS(_ *facts, b *backend) Result {
 		return wrong(fmt.Sprintf("its certificate is for another name: %v", b.tls), meaning, "write the name that is in the certificate into the URL")
 	case isInvalid && invalid.Reason == x509.Expired:
 		return wrong(fmt.Sprintf("its certificate is expired, or not valid yet: %s", invalid.Detail), meaning, "renew it, and see that the clock of this machine is right")
+	case isTimeout(b.tls):
+		return wrong(fmt.Sprintf("it takes connections, and did not answer within %s", enough), meaning, "restart the backend, or see what keeps it busy")
 	case b.tls != nil:
 		return wrong(fmt.Sprintf("TLS could not be agreed on: %v", b.tls), meaning, "see the upstream's tls settings and the server's")
 	case insecure:

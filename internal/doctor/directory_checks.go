@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"strings"
 	"syscall"
 	"time"
@@ -140,8 +139,8 @@ func checkLock(f *facts, d *directory) Result {
 		return ok("no proxy uses it now")
 	case f.proxy != nil && f.proxy.ours:
 		return ok(fmt.Sprintf("the running proxy uses it (process %d)", d.locked))
-	case d.locked == os.Getpid():
-		return ok("we hold it ourselves")
+	case strings.HasSuffix(f.cfg.Admin.Listen, ":0"):
+		return ok(fmt.Sprintf("process %d uses it, at an admin port that is not known", d.locked))
 	}
 	return wrong(fmt.Sprintf("process %d holds it, and is not the proxy at admin.listen", d.locked), "a proxy with this configuration would refuse to start",
 		"stop that process, or give this proxy a data_dir of its own")
