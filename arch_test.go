@@ -29,7 +29,7 @@ var arrows = map[string][]string{
 		"internal/upstream",
 	},
 	"internal/upstream": {"internal/resilience"},
-	"internal/cache":    {"internal/stream"},
+	"internal/cache":    {"internal/resilience", "internal/stream"},
 	"internal/batchlog": {"internal/dialect"},
 
 	"internal/doctor": {"internal/batchlog", "internal/config"},
@@ -50,6 +50,7 @@ var engines = map[string][]string{
 	"github.com/spf13/viper":         {"internal/config"},
 	"github.com/sony/gobreaker":      {"internal/resilience"},
 	"github.com/dgraph-io/ristretto": {"internal/cache"},
+	"github.com/redis/go-redis":      {"internal/cache/l2"},
 	"github.com/jackc/pgx":           {"internal/batchlog"},
 	"modernc.org/sqlite":             {"internal/batchlog"},
 	"github.com/go-chi/chi":          {"internal/admin", "cmd"},

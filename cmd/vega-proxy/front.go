@@ -59,7 +59,8 @@ func (a *app) frontSettings(cfg *config.Config, set *upstream.Set) proxy.Setting
 }
 
 // generation stands for all that answers, in its order. Credentials are not part of
-// it: a new key gets the old answers.
+// it: a new key gets the old answers. Replicas for which it is the same share a second
+// cache tier.
 func generation(cfg *config.Config) uint64 {
 	h := fnv.New64a()
 	for _, u := range cfg.Upstreams {

@@ -16,6 +16,9 @@ func (a *app) health() []func() admin.Component {
 	if a.journal != nil {
 		reports = append(reports, a.journalHealth)
 	}
+	if _, on := a.cache.Shared(); on {
+		reports = append(reports, a.sharedCacheHealth)
+	}
 	return reports
 }
 

@@ -164,7 +164,7 @@ func (a *app) prepare(next *config.Config) (apply func(changed []string), key st
 		front()
 		set.Replace(before)
 		if slices.ContainsFunc(changed, func(path string) bool { return strings.HasPrefix(path, "upstreams") }) {
-			a.cache.Clear("") // what others have answered
+			a.cache.Forget() // what others have answered
 		}
 		if slices.Contains(changed, "log.level") { // else one that was set by hand stays
 			_ = a.level.UnmarshalText([]byte(next.Log.Level)) // validated

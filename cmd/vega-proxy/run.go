@@ -49,6 +49,7 @@ func (a *app) run(ctx context.Context) error {
 	if a.tracer != nil {
 		part("traces", a.tracer.Run)
 	}
+	part("second cache tier", a.cache.Run)
 	part("admin", func(ctx context.Context) error { return a.admin.Run(ctx, a.adminLn) })
 	if a.metricsLn != nil {
 		part("metrics", func(ctx context.Context) error { return a.admin.RunMetrics(ctx, a.metricsLn) })

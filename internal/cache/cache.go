@@ -16,6 +16,9 @@
 //	               // none of them: the request was only-if-cached
 //
 // An upstream that is not to be asked for now may be stood in for by Stale.
+//
+// A second tier, if there is one, is looked at by Begin for what would be led, and
+// is given what is kept; see package l2.
 package cache
 
 import (
@@ -31,6 +34,7 @@ import (
 type Cache struct {
 	set   atomic.Pointer[Config]
 	store *store
+	tier  *tier // nil if there is none
 
 	mu      sync.Mutex // guards flights, all that is in them, and notes
 	flights map[slot]*flight
@@ -71,12 +75,17 @@ func (c *Cache) Configure(cfg Config) {
 		c.mu.Unlock()
 	}
 	if sized || cfg.Policy == "off" {
-		c.Clear("")
+		c.clear("") // other replicas keep theirs
 	}
 }
 
 // Close frees the entries and ends what runs for them.
-func (c *Cache) Close() { c.store.close() }
+func (c *Cache) Close() {
+	c.store.close()
+	if c.tier != nil {
+		c.tier.Close()
+	}
+}
 
 // Query is one admitted request.
 type Query struct {
@@ -87,6 +96,14 @@ type Query struct {
 	// Convert puts an entry's body into the form, or says that it would lose
 	// something. Nil if this endpoint has no conversion.
 	Convert func(e *Entry, to Form) (*Conversion, bool)
+	// Waiter is told of the time that the second tier takes; nil is nobody.
+	Waiter Waiter
+}
+
+// Waiter keeps account of what a request waits for.
+type Waiter interface {
+	BeginWait()
+	EndWait()
 }
 
 // Turn is what a request is to do. At most one of the three is not nil.
@@ -104,13 +121,26 @@ type Turn struct {
 func (c *Cache) Begin(ctx context.Context, q Query) Turn { return c.begin(ctx, q, 0) }
 
 func (c *Cache) begin(ctx context.Context, q Query, attempt int) Turn {
-	e, why := c.lookup(&q)
-	if e != nil {
+	turn := c.place(ctx, &q, attempt)
+	if c.tier != nil && attempt == once && turn.Entry == nil && turn.Follower == nil && turn.Reason != NoCache {
+		turn = c.recall(ctx, &q, turn)
+	}
+	switch {
+	case turn.Entry != nil:
 		c.hits.Add(1)
+	case turn.Follower == nil:
+		c.misses.Add(1)
+	}
+	return turn
+}
+
+// place finds what is here: an entry, a flight to join, or nothing.
+func (c *Cache) place(ctx context.Context, q *Query, attempt int) Turn {
+	e, why := c.lookup(q)
+	if e != nil {
 		return Turn{Entry: e}
 	}
 	if q.Directives.OnlyIfCached {
-		c.misses.Add(1)
 		return Turn{Reason: why}
 	}
 	c.mu.Lock()
@@ -119,11 +149,10 @@ func (c *Cache) begin(ctx context.Context, q Query, attempt int) Turn {
 	if c.cfg().Coalesce && why != NoCache && attempt < alone {
 		// A flight that ended since the lookup has left its entry here.
 		if e := c.justStored(sl); e != nil && q.wants(e, time.Now()) {
-			c.hits.Add(1)
 			return Turn{Entry: e}
 		}
 		if fl := c.flights[sl]; fl != nil {
-			if f := fl.join(ctx, q, attempt); f != nil {
+			if f := fl.join(ctx, *q, attempt); f != nil {
 				return Turn{Follower: f, Reason: why}
 			}
 		}
@@ -133,8 +162,7 @@ func (c *Cache) begin(ctx context.Context, q Query, attempt int) Turn {
 			why = note
 		}
 	}
-	c.misses.Add(1)
-	fl := newFlight(ctx, c, q, attempt)
+	fl := newFlight(ctx, c, *q, attempt)
 	c.begun++
 	fl.begun = c.begun
 	if c.cfg().Coalesce && attempt < alone {
@@ -203,15 +231,25 @@ func (c *Cache) convert(q *Query, from *Entry, clears uint64) *Entry {
 		return nil
 	}
 	e := from.as(q.Form, conversion)
+	c.adopt(e, clears) // if not, it is good for this once
+	return e
+}
+
+// adopt keeps an entry that does not come from an upstream, unless there was a
+// clear since the count of them was read, or a newer one is here.
+func (c *Cache) adopt(e *Entry, clears uint64) {
 	c.store.mu.Lock()
 	if c.store.clears.Load() != clears || int64(len(e.Body)) > c.cfg().MaxEntryBytes || e.size > c.store.limit.Load() {
 		c.store.mu.Unlock()
-		return e // good for this once
+		return
+	}
+	if newer := c.store.recent(e.slot()); newer != nil && newer.Stored.After(e.Stored) {
+		c.store.mu.Unlock()
+		return
 	}
 	moved := c.store.put(e)
 	c.store.mu.Unlock()
 	c.store.settle(e, moved)
-	return e
 }
 
 // Stale returns an entry, expired or not, that may answer although the upstream
@@ -239,12 +277,23 @@ func (c *Cache) Stale(q Query) *Entry {
 }
 
 // Clear removes the entries of a model, or all if it is empty, and returns how
-// many. What is on its way is not kept either: it may come from what the clear
-// was meant to do away with. A model's name with and without Ollama's ":latest"
-// is one.
+// many were here. What is on its way is not kept either: it may come from what the
+// clear was meant to do away with. A model's name with and without Ollama's
+// ":latest" is one. The second tier is cleared with it, and tells the other
+// replicas; Settle waits for that.
 func (c *Cache) Clear(model string) int {
-	bare := strings.TrimSuffix(model, ":latest")
-	match := func(of string) bool { return model == "" || strings.TrimSuffix(of, ":latest") == bare }
+	if c.tier != nil { // first, so that nothing comes back from there
+		c.tier.Clear(bare(model))
+	}
+	return c.clear(model)
+}
+
+// bare is the model's name without Ollama's default tag.
+func bare(model string) string { return strings.TrimSuffix(model, ":latest") }
+
+// clear is Clear for what is here.
+func (c *Cache) clear(model string) int {
+	match := func(of string) bool { return model == "" || bare(of) == bare(model) }
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for fl := range c.led {

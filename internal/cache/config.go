@@ -1,6 +1,10 @@
 package cache
 
-import "time"
+import (
+	"time"
+
+	"github.com/vega-proxy/vega-proxy/internal/cache/l2"
+)
 
 // Config is the `cache` section.
 type Config struct {
@@ -14,11 +18,5 @@ type Config struct {
 	Shared       bool          `mapstructure:"shared"`
 	Coalesce     bool          `mapstructure:"coalesce"`
 	StaleIfError time.Duration `mapstructure:"stale_if_error"`
-	L2           L2Config      `mapstructure:"l2"`
-}
-
-// L2Config is the second tier, shared by replicas; an empty URL is off.
-type L2Config struct {
-	URL     string        `mapstructure:"url"`
-	Timeout time.Duration `mapstructure:"timeout"`
+	L2           l2.Config     `mapstructure:"l2"`
 }

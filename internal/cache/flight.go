@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/vega-proxy/vega-proxy/internal/cache/l2"
 	"github.com/vega-proxy/vega-proxy/internal/stream"
 )
 
@@ -35,6 +36,7 @@ type flight struct {
 	query   Query
 	attempt int
 	begun   uint64 // in the order of beginnings
+	begunAt l2.Position
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
 
@@ -62,6 +64,9 @@ func newFlight(ctx context.Context, c *Cache, q Query, attempt int) *flight {
 	own, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	fl := &flight{c: c, query: q, attempt: attempt, ctx: own, cancel: cancel, readers: 1}
 	fl.lead.fl = fl
+	if c.tier != nil {
+		fl.begunAt = c.tier.Position()
+	}
 	return fl
 }
 
@@ -254,9 +259,25 @@ func (l *Lead) End(o Outcome) (unkept Reason) {
 	c.mu.Unlock()
 	if unkept == "" {
 		c.store.settle(e, moved)
+		if c.tier != nil {
+			c.tier.keep(e, fl.begunAt, c.cfg().StaleIfError)
+		}
 	}
 	fl.rec.Seal(o.Err, o.Broken)
 	return unkept
+}
+
+// found ends a flight for which nobody need be asked: an entry has come from the
+// second tier. The followers find it where the leader did.
+func (l *Lead) found() {
+	fl, c := l.fl, l.fl.c
+	c.mu.Lock()
+	c.unlist(fl)
+	delete(c.led, fl)
+	fl.ended = true
+	fl.decide(func(f *Follower) { f.err = ErrAgain })
+	c.mu.Unlock()
+	fl.cancel(nil)
 }
 
 // entryOf makes the entry of an ended flight, or says why there is none.

@@ -43,7 +43,8 @@ type Subject struct {
 	Endpoint string // method and path
 	// Route is where the question goes: another route is another answerer.
 	Route string
-	// Generation is new whenever what stands behind the route may have changed.
+	// Generation is new whenever what stands behind the route may have changed,
+	// and the same in all replicas that share a second tier.
 	Generation uint64
 	Query      string // as sent
 	Header     http.Header

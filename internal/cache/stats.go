@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/vega-proxy/vega-proxy/internal/cache/l2"
 )
 
 // Stats is the cache's state at one moment. A request that was answered from
@@ -26,6 +28,9 @@ type Stats struct {
 	Rejected      uint64  `json:"rejected"` // answers that were not kept
 	HitRate       float64 `json:"hit_rate"` // 0 before the first request
 	TotalRequests uint64  `json:"total_requests"`
+	// L2 is the second tier's own account, nil if there is none. What was found
+	// there counts as a hit above, like any other.
+	L2 *l2.Stats `json:"l2,omitempty"`
 
 	reasons map[Reason]uint64
 }
@@ -43,6 +48,10 @@ func (c *Cache) Stats() Stats {
 	c.sweep()
 	s.Size, s.Bytes = c.store.entries.Load(), c.store.bytes.Load()
 	s.Evictions, s.Expirations = c.store.evictions.Load(), c.store.expirations.Load()
+	if c.tier != nil {
+		l2 := c.tier.Stats()
+		s.L2 = &l2
+	}
 	s.TotalRequests = s.Hits + s.Misses
 	if s.TotalRequests > 0 {
 		s.HitRate = float64(s.Hits) / float64(s.TotalRequests)
@@ -106,6 +115,9 @@ func (c *Cache) Describe(ch chan<- *prometheus.Desc) {
 	} {
 		ch <- d
 	}
+	if c.tier != nil {
+		c.tier.Describe(ch)
+	}
 }
 
 // Collect reads the counts.
@@ -130,4 +142,7 @@ func (c *Cache) Collect(ch chan<- prometheus.Metric) {
 	}
 	ch <- prometheus.MustNewConstMetric(entriesDesc, prometheus.GaugeValue, float64(s.Size))
 	ch <- prometheus.MustNewConstMetric(bytesDesc, prometheus.GaugeValue, float64(s.Bytes))
+	if c.tier != nil {
+		c.tier.Collect(ch)
+	}
 }

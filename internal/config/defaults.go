@@ -6,6 +6,7 @@ import (
 	"github.com/vega-proxy/vega-proxy/internal/admin"
 	"github.com/vega-proxy/vega-proxy/internal/batchlog"
 	"github.com/vega-proxy/vega-proxy/internal/cache"
+	"github.com/vega-proxy/vega-proxy/internal/cache/l2"
 	"github.com/vega-proxy/vega-proxy/internal/monitor"
 	"github.com/vega-proxy/vega-proxy/internal/proxy"
 	"github.com/vega-proxy/vega-proxy/internal/resilience"
@@ -116,7 +117,7 @@ func defaultCache() cache.Config {
 		MaxEntryBytes: 1 * mib,
 		TTLSeconds:    300,
 		Coalesce:      true,
-		L2:            cache.L2Config{Timeout: 20 * time.Millisecond},
+		L2:            l2.Config{Timeout: 20 * time.Millisecond},
 	}
 }
 

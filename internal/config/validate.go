@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/vega-proxy/vega-proxy/internal/batchlog"
+	"github.com/vega-proxy/vega-proxy/internal/cache/l2"
 	"github.com/vega-proxy/vega-proxy/internal/resilience"
 	"github.com/vega-proxy/vega-proxy/internal/stream"
 )
@@ -111,7 +112,9 @@ func checkBreaker(ps *Problems, path string, b resilience.BreakerConfig) {
 func (c *Config) checkCache(ps *Problems) {
 	oneOf(ps, "cache.policy", c.Cache.Policy, "all", "deterministic", "off")
 	if c.Cache.L2.URL != "" {
-		checkStoreURL(ps, "cache.l2.url", c.Cache.L2.URL, "redis", "rediss")
+		if err := l2.CheckURL(c.Cache.L2.URL); err != nil {
+			ps.add("cache.l2.url", "%v", err)
+		}
 	}
 }
 

@@ -241,18 +241,16 @@ func checkDatabase(ps *Problems, text string) {
 	case sqlite:
 		need(ps, file != "", at, "names no file; write sqlite:PATH")
 	case strings.HasPrefix(text, "postgres://"), strings.HasPrefix(text, "postgresql://"):
-		checkStoreURL(ps, at, text, "postgres", "postgresql")
+		checkPostgresURL(ps, at, text)
 	default:
 		ps.add(at, "is neither sqlite:PATH nor a postgres:// URL; write one of them, or nothing for a SQLite file in data_dir")
 	}
 }
 
-// checkStoreURL checks the URL of a database or Redis, of which it shows
-// nothing either.
-func checkStoreURL(ps *Problems, at, text string, schemes ...string) {
+// checkPostgresURL shows nothing of the URL either.
+func checkPostgresURL(ps *Problems, at, text string) {
 	u, err := url.Parse(text)
-	local := err == nil && at == "batchlog.database" && u.Query().Has("host") // a socket's directory
-	if err != nil || !slices.Contains(schemes, u.Scheme) || u.Host == "" && !local {
-		ps.add(at, "is not a URL with %s and a host; write for example %s://HOST, and %%-encode special characters of the password", strings.Join(schemes, " or "), schemes[0])
+	if err != nil || u.Host == "" && !u.Query().Has("host") { // a socket's directory
+		ps.add(at, "is not a URL with postgres or postgresql and a host; write for example postgres://HOST, and %%-encode special characters of the password")
 	}
 }

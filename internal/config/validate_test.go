@@ -83,7 +83,8 @@ func TestValues(t *testing.T) {
 		{"cache.max_entry_bytes", "cache: {max_entry_bytes: %s}", []string{"65MiB"}, []string{"0"}},
 		{"cache.ttl_seconds", "cache: {ttl_seconds: %s}", []string{"1"}, []string{"0", "300s", "'300'"}},
 		{"cache.stale_if_error", "cache: {stale_if_error: %s}", []string{"0", "1h"}, []string{"60"}},
-		{"cache.l2.url", "cache: {l2: {url: %s}}", []string{"''", "redis://h", "'rediss://u:p@h:6379/0?x=1'"}, []string{"h:6379", "http://h", "redis://", "'redis://u:p w@h'"}},
+		{"cache.l2.url", "cache: {l2: {url: %s}}", []string{"''", "redis://h", "'rediss://u:p@h:6379/0'", "'redis://h/'"},
+			[]string{"h:6379", "http://h", "redis://", "'redis://u:p w@h'", "redis://h/x", "redis://h/-1", "redis://h/0/1", "'redis://h/0?db=1'", "'redis://h:0'", "'redis://h:99999'", "'redis://h#x'"}},
 		{"cache.l2.timeout", "cache: {l2: {timeout: %s}}", []string{"1ms"}, []string{"0", "20"}},
 
 		{"stream.buffer_size", "stream: {buffer_size: %s}", []string{"1"}, []string{"0"}},

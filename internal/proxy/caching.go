@@ -3,7 +3,9 @@ package proxy
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
 	"strconv"
@@ -116,7 +118,7 @@ func (x *exchange) consult(ctx context.Context) (cache.Turn, *refusal) {
 		Header:     h,
 		Body:       c.canonical,
 	}
-	c.query = cache.Query{Key: subject.Key(), Form: x.form(), Model: x.model, Directives: wishes, Convert: x.converter()}
+	c.query = cache.Query{Key: subject.Key(), Form: x.form(), Model: x.model, Directives: wishes, Convert: x.converter(), Waiter: x}
 	turn := x.rules.Cache.Begin(ctx, c.query)
 	c.status, c.reason = cacheMiss, string(turn.Reason)
 	if turn.Entry == nil && turn.Lead == nil && turn.Follower == nil {
@@ -124,6 +126,10 @@ func (x *exchange) consult(ctx context.Context) (cache.Turn, *refusal) {
 	}
 	return turn, nil
 }
+
+// BeginWait and EndWait tell the cache's waiting from its work.
+func (x *exchange) BeginWait() { x.rest() }
+func (x *exchange) EndWait()   { x.work(stepConsultCache) }
 
 func (x *exchange) form() cache.Form {
 	switch {
@@ -214,6 +220,23 @@ func (x *exchange) stale(err error) *cache.Entry {
 		return nil
 	}
 	return x.rules.Cache.Stale(x.caching.query)
+}
+
+// EncodeNote and DecodeNote put what is known of a kept answer into bytes, and back,
+// for other replicas.
+func EncodeNote(note any) ([]byte, error) {
+	summary, ok := note.(dialect.Summary)
+	if !ok {
+		return nil, fmt.Errorf("a note is a %T", note)
+	}
+	return json.Marshal(summary)
+}
+
+// DecodeNote is the other way of EncodeNote.
+func DecodeNote(text []byte) (any, error) {
+	var summary dialect.Summary
+	err := json.Unmarshal(text, &summary)
+	return summary, err
 }
 
 // begun tells the flight, if there is one, that an answer has come.
