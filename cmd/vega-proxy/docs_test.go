@@ -98,6 +98,7 @@ func TestMetricsPage(t *testing.T) {
 	p := serve(t, `
 breaker: {fail_threshold: 1}
 telemetry: {otlp_endpoint: "http://127.0.0.1:1"}
+cache: {l2: {url: "redis://127.0.0.1:1"}}
 upstreams:
   - {name: dead, url: "http://127.0.0.1:1"}
   - {name: live, url: "`+backend+`", max_in_flight: 1}
