@@ -164,6 +164,10 @@ func numbering(t *testing.T) (url string, answered *atomic.Int64) {
 			io.WriteString(w, `{"status":"success"}`)
 			return
 		}
+		if r.Header.Get("X-Fail") != "" {
+			http.Error(w, `{"error":{"message":"broken"}}`, http.StatusInternalServerError)
+			return
+		}
 		n := answered.Add(1)
 		if strings.Contains(string(body), `"stream":true`) {
 			w.Header().Set("Content-Type", "text/event-stream")

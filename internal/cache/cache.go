@@ -202,6 +202,9 @@ func (c *Cache) lookup(q *Query) (*Entry, Reason) {
 		why = Expired
 		if !now.Before(own.Expires.Add(c.cfg().StaleIfError)) {
 			c.store.drop(own)
+			c.mu.Lock()
+			c.notes.put(own.slot(), Expired)
+			c.mu.Unlock()
 		}
 	}
 	for form := range forms {

@@ -118,7 +118,7 @@ func (fl *flight) decide(outcome func(*Follower)) {
 // but for Leave and Cancel.
 //
 // The leader asks with Context, which outlives its client, and calls Start with
-// the head of the answer or Fail if there is none. If Start returns a recording,
+// the head of the answer, or Fail or Refuse if there is none. If Start returns a recording,
 // it appends every byte of the body to it as it comes, before writing it to its
 // own client, and End says how the body ended. Close comes last, on every path.
 //
@@ -214,15 +214,30 @@ func (l *Lead) Fail(err error) {
 }
 
 func (l *Lead) fail(err error) {
-	fl := l.fl
-	fl.c.unlist(fl)
-	fl.ended, fl.err = true, err
-	fl.decide(func(f *Follower) {
+	l.end(err, func(f *Follower) {
 		f.err = err
 		if f.attempt == once {
 			f.attempt, f.err = twice, ErrAgain
 		}
 	})
+}
+
+// Refuse tells that nobody was asked, since nobody is to be asked for now. That
+// costs nothing, so the followers ask each for itself, and are refused as what
+// they are.
+func (l *Lead) Refuse(err error) {
+	c := l.fl.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l.end(err, func(f *Follower) { f.attempt, f.err = alone, ErrAgain })
+}
+
+// end ends a flight that has no answer. The caller holds the lock.
+func (l *Lead) end(err error, outcome func(*Follower)) {
+	fl := l.fl
+	fl.c.unlist(fl)
+	fl.ended, fl.err = true, err
+	fl.decide(outcome)
 }
 
 // End tells how the body ended, after its last byte was appended, and keeps the
@@ -272,10 +287,8 @@ func (l *Lead) End(o Outcome) (unkept Reason) {
 func (l *Lead) found() {
 	fl, c := l.fl, l.fl.c
 	c.mu.Lock()
-	c.unlist(fl)
 	delete(c.led, fl)
-	fl.ended = true
-	fl.decide(func(f *Follower) { f.err = ErrAgain })
+	l.end(nil, func(f *Follower) { f.err = ErrAgain })
 	c.mu.Unlock()
 	fl.cancel(nil)
 }
@@ -314,7 +327,7 @@ func (c *Cache) entryOf(fl *flight, o *Outcome) (*Entry, Reason) {
 	return e, ""
 }
 
-// Close ends the leader's part. If neither Fail nor End was called, the followers
+// Close ends the leader's part. If none of Fail, Refuse and End was called, the followers
 // learn of a failure.
 func (l *Lead) Close() {
 	fl, c := l.fl, l.fl.c

@@ -215,11 +215,16 @@ func (x *exchange) head(to http.Header, length int64, streamed bool) {
 
 // stale stands in for upstreams that are not to be asked now.
 func (x *exchange) stale(err error) *cache.Entry {
-	e, ok := errors.AsType[*upstream.Error](err)
-	if !ok || e.Code != upstream.BreakerOpen || x.caching.status == "" {
+	if !breakerOpen(err) || x.caching.status == "" {
 		return nil
 	}
 	return x.rules.Cache.Stale(x.caching.query)
+}
+
+// breakerOpen tells of a refusal by the breakers of all upstreams there are.
+func breakerOpen(err error) bool {
+	e, ok := errors.AsType[*upstream.Error](err)
+	return ok && e.Code == upstream.BreakerOpen
 }
 
 // EncodeNote and DecodeNote put what is known of a kept answer into bytes, and back,

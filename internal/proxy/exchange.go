@@ -151,7 +151,11 @@ func (x *exchange) ask(lead *cache.Lead) (abort bool) {
 	}
 	answer, err := x.rules.Upstreams.Do(x.ctx, x.call())
 	if err != nil {
-		if lead != nil {
+		switch {
+		case lead == nil:
+		case breakerOpen(err):
+			lead.Refuse(err)
+		default:
 			lead.Fail(err)
 		}
 		if e := x.stale(err); e != nil {
