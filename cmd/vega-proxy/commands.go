@@ -79,8 +79,7 @@ func runServe(cmd *cobra.Command, _ []string) error {
 	return a.run(cmd.Context())
 }
 
-// load reads the configuration that the flags name, and refuses what this build
-// cannot do.
+// load reads the configuration that the flags name.
 func load(fs *pflag.FlagSet) (*config.Config, []string, error) {
 	file, err := fs.GetString("config")
 	if err != nil {
@@ -89,13 +88,6 @@ func load(fs *pflag.FlagSet) (*config.Config, []string, error) {
 	cfg, warnings, err := config.Load(file, fs, os.Environ())
 	if err != nil {
 		return nil, warnings, &exitError{exConfig, fmt.Errorf("the configuration cannot be used:\n%w", err)}
-	}
-	problems, missing := config.CheckBuilt(cfg, unbuilt...)
-	if len(problems) > 0 {
-		return nil, warnings, &exitError{exConfig, fmt.Errorf("the configuration cannot be used:\n%w", problems)}
-	}
-	if len(missing) > 0 {
-		warnings = append(warnings, "not in this build yet: "+strings.Join(missing, ", "))
 	}
 	return cfg, warnings, nil
 }

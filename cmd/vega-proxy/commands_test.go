@@ -52,35 +52,6 @@ func TestCommands(t *testing.T) {
 	}
 }
 
-// TestUnbuilt: what the configuration knows and this build does not do is named
-// at the start, and refused where somebody sets it.
-func TestUnbuilt(t *testing.T) {
-	examples := map[string]string{}
-	var config strings.Builder
-	var refusals, parts []string
-	for _, u := range unbuilt {
-		example, ok := examples[u.Section]
-		if !ok {
-			t.Fatalf("no example sets something in %s: add one", u.Section)
-		}
-		config.WriteString(example + "\n")
-		refusals = append(refusals, "this build has no "+u.Part+" yet; remove the setting")
-		parts = append(parts, u.Part)
-	}
-	if len(unbuilt) == 0 {
-		return // all is built
-	}
-	_, stderr, code := execute(t, nil, "serve", "--config", writeFile(t, "unbuilt.yaml", config.String()))
-	if code != exConfig || !containsAll(stderr, refusals) {
-		t.Errorf("code %d, want %d and %q in\n%s", code, exConfig, refusals, stderr)
-	}
-	backend, _ := holding(t)
-	p := serve(t, upstreamAt(backend))
-	if said := p.wait("not in this build yet")["msg"].(string); !containsAll(said, parts) {
-		t.Errorf("the start says %q, want all of %q", said, parts)
-	}
-}
-
 func TestHealthcheck(t *testing.T) {
 	t.Parallel()
 	backend, _ := holding(t)

@@ -43,28 +43,6 @@ func TestReadmeConfiguration(t *testing.T) {
 	}
 }
 
-// TestReadmeIsHonest: what the README says is not there yet is what the program
-// refuses.
-func TestReadmeIsHonest(t *testing.T) {
-	_, list, found := strings.Cut(readDoc(t, "README.md"), "\nNot yet:\n")
-	if !found && len(unbuilt) > 0 {
-		t.Fatal("the README does not say what is not there yet")
-	}
-	list, _, _ = strings.Cut(list, "\n## ")
-	var said, want []string
-	for _, m := range regexp.MustCompile(`(?m)^- \*\*(.+?)\*\*`).FindAllStringSubmatch(list, -1) {
-		said = append(said, m[1])
-	}
-	for _, u := range unbuilt {
-		want = append(want, u.Part)
-	}
-	slices.Sort(said)
-	slices.Sort(want)
-	if want = slices.Compact(want); !slices.Equal(said, want) {
-		t.Errorf("the README says that these are not there yet: %q; the program: %q", said, want)
-	}
-}
-
 // families returns the metrics of an exposition with their label names.
 func families(exposition string) map[string][]string {
 	found := map[string][]string{}
