@@ -28,14 +28,14 @@ type reply struct {
 }
 
 // newClient returns a client with connections of its own.
-func newClient(t *testing.T) *http.Client {
+func newClient(t testing.TB) *http.Client {
 	tr := &http.Transport{MaxIdleConnsPerHost: 64}
 	t.Cleanup(tr.CloseIdleConnections)
 	return &http.Client{Transport: tr, Timeout: patience}
 }
 
 // do sends a request; headers are name and value in turns.
-func do(t *testing.T, c *http.Client, method, url, body string, headers ...string) reply {
+func do(t testing.TB, c *http.Client, method, url, body string, headers ...string) reply {
 	t.Helper()
 	r, err := try(t.Context(), c, method, url, body, headers...)
 	if err != nil {
@@ -65,7 +65,7 @@ func send(ctx context.Context, c *http.Client, method, url, body string, headers
 	return c.Do(req)
 }
 
-func (r reply) want(t *testing.T, status int, code string) {
+func (r reply) want(t testing.TB, status int, code string) {
 	t.Helper()
 	if r.status != status || r.header.Get("X-Vega-Error") != code {
 		t.Errorf("got status %d, X-Vega-Error %q, want %d, %q\n%s", r.status, r.header.Get("X-Vega-Error"), status, code, r.body)
@@ -73,7 +73,7 @@ func (r reply) want(t *testing.T, status int, code string) {
 }
 
 // openStream begins a streamed answer and reads its first event.
-func openStream(t *testing.T, c *http.Client, url string) (*http.Response, *bufio.Reader) {
+func openStream(t testing.TB, c *http.Client, url string) (*http.Response, *bufio.Reader) {
 	t.Helper()
 	res, err := send(t.Context(), c, http.MethodPost, url+chatPath, chatLive)
 	if err != nil {
@@ -166,7 +166,7 @@ func (p *process) breaker(c *http.Client, name, verb string) (s breakerStatus) {
 
 // until asks again and again until ok, for what the program offers no better way
 // to wait for.
-func until(t *testing.T, what string, ok func() bool) {
+func until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {

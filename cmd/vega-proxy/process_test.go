@@ -77,7 +77,7 @@ func containsAll(s string, parts []string) bool {
 
 // process is a running vega-proxy.
 type process struct {
-	t        *testing.T
+	t        testing.TB
 	cmd      *exec.Cmd
 	out, log *text
 	proxy    string // base URLs
@@ -99,7 +99,7 @@ func environ(more ...string) []string {
 }
 
 // begin starts the program with the arguments as they are.
-func begin(t *testing.T, env []string, args ...string) *process {
+func begin(t testing.TB, env []string, args ...string) *process {
 	t.Helper()
 	p := &process{t: t, cmd: command(t, args...), out: newText(), log: newText(), ended: make(chan struct{})}
 	p.cmd.Env = environ(env...)
@@ -109,7 +109,7 @@ func begin(t *testing.T, env []string, args ...string) *process {
 }
 
 // command is the program in a directory of its own.
-func command(t *testing.T, args ...string) *exec.Cmd {
+func command(t testing.TB, args ...string) *exec.Cmd {
 	cmd := exec.Command(binary, args...)
 	cmd.Env, cmd.Dir = environ(), t.TempDir()
 	return cmd
@@ -136,12 +136,12 @@ func (p *process) start() {
 
 // serve starts the program on free ports with a configuration file, and waits
 // until it listens.
-func serve(t *testing.T, yaml string, args ...string) *process {
+func serve(t testing.TB, yaml string, args ...string) *process {
 	t.Helper()
 	return serveIn(t, filepath.Join(t.TempDir(), "data"), nil, yaml, args...)
 }
 
-func serveIn(t *testing.T, dataDir string, env []string, yaml string, args ...string) *process {
+func serveIn(t testing.TB, dataDir string, env []string, yaml string, args ...string) *process {
 	t.Helper()
 	p := begin(t, env, append([]string{
 		"serve", "--config", writeFile(t, "vega-proxy.yaml", yaml), "--data-dir", dataDir,
@@ -169,7 +169,7 @@ func (p *process) wait(parts ...string) map[string]any {
 	return parseLine(p.t, line)
 }
 
-func parseLine(t *testing.T, line string) map[string]any {
+func parseLine(t testing.TB, line string) map[string]any {
 	t.Helper()
 	fields := map[string]any{}
 	if err := json.Unmarshal([]byte(line), &fields); err != nil {
@@ -230,7 +230,7 @@ func execute(t *testing.T, env []string, args ...string) (stdout, stderr string,
 	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
 }
 
-func writeFile(t *testing.T, name, content string) string {
+func writeFile(t testing.TB, name, content string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
 	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {

@@ -22,7 +22,7 @@ import (
 
 // redisServer is a throwaway server that keeps nothing on disk.
 type redisServer struct {
-	t    *testing.T
+	t    testing.TB
 	port int
 	args []string
 
