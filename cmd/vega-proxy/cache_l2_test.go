@@ -242,6 +242,32 @@ func TestSharedCacheOutage(t *testing.T) {
 	a.wait(`"msg":"second cache tier"`, `"to":"closed"`)
 }
 
+// TestSharedCacheSlow: one that answers too late comes to be left alone, and stays
+// so until it is fast again.
+func TestSharedCacheSlow(t *testing.T) {
+	t.Parallel()
+	store := newRedis(t)
+	backend, _ := numbering(t)
+	between := newRelay(t, store.address())
+	const timeout = 200 * time.Millisecond
+	a := newReplica(t, backend, "redis://"+between.ln.Addr().String(), timeout.String()).ready()
+	between.delay.Store(int64(timeout))
+	n := 0
+	until(t, "the breaker opens", func() bool {
+		n++
+		if took := elapsed(func() { a.want(fmt.Sprint("question ", n), "MISS") }); took > 3*timeout {
+			t.Errorf("a request took %s", took)
+		}
+		return a.l2().State != "closed"
+	})
+	a.wait(`"msg":"second cache tier"`, `"from":"half_open"`, `"to":"open"`) // it was tried, and is too slow
+	if took := elapsed(func() { a.want("another", "MISS") }); took > timeout {
+		t.Errorf("with the breaker open a request took %s", took)
+	}
+	between.delay.Store(0)
+	a.ready()
+}
+
 // TestSharedCacheGarbage: whatever lies in Redis is a miss at worst, and what was
 // cleared does not come back when Redis forgets the clear.
 func TestSharedCacheGarbage(t *testing.T) {

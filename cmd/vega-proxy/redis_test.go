@@ -88,10 +88,12 @@ func (s *redisServer) kill() {
 	<-s.ended
 }
 
-// relay passes connections on to an address, until it is cut.
+// relay passes connections on to an address, until it is cut, and with a delay if
+// it has one.
 type relay struct {
-	ln net.Listener
-	to string
+	ln    net.Listener
+	to    string
+	delay atomic.Int64 // as a time.Duration
 
 	mu    sync.Mutex
 	down  bool
@@ -135,7 +137,13 @@ func (r *relay) serve() {
 		r.mu.Unlock()
 		for _, way := range [][2]net.Conn{{client, server}, {server, client}} {
 			r.wg.Go(func() {
-				io.Copy(way[0], way[1])
+				for buf := make([]byte, 64<<10); ; {
+					n, err := way[1].Read(buf)
+					time.Sleep(time.Duration(r.delay.Load()))
+					if _, werr := way[0].Write(buf[:n]); err != nil || werr != nil {
+						break
+					}
+				}
 				way[0].Close()
 				way[1].Close()
 			})

@@ -37,25 +37,27 @@ func (t *Tier) follow(ctx context.Context) {
 	for ctx.Err() == nil {
 		permit, err := t.breaker.Allow()
 		if open, ok := errors.AsType[*resilience.OpenError](err); ok {
+			t.synced.Store(false) // nobody listens while this sleeps
 			sleep(ctx, open.RetryAfter)
 			continue
 		}
-		err = t.sync(ctx)
-		if err == nil {
-			t.report(permit, nil)
+		took, err := t.sync(ctx)
+		switch {
+		case err != nil: // a reply that is not as asked for is as bad as none here
+			permit.Report(resilience.Failure, t.explain(err))
+		case took > t.opts.Timeout: // so that a slow Redis comes to be left alone, and stays so
+			permit.Report(resilience.Failure, fmt.Sprintf("%s took %s to answer", t.client.Options().Addr, took.Round(time.Millisecond)))
+			err = t.listen(ctx)
+		default:
+			permit.Report(resilience.Success, "")
 			t.poke() // what waits may be told now
 			err = t.listen(ctx)
-			if err == nil {
-				continue
-			}
-			t.failed(err)
-		} else {
-			// A reply that is not as asked for is as bad as none here.
-			t.failed(err)
-			permit.Report(resilience.Failure, t.explain(err))
 		}
-		t.synced.Store(false)
-		sleep(ctx, betweenLost)
+		if err != nil {
+			t.failed(err)
+			t.synced.Store(false)
+			sleep(ctx, betweenLost)
+		}
 	}
 }
 
@@ -68,32 +70,31 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// sync learns which clears there were. It must be as fast as a lookup may be, so
-// that a slow Redis stays unused.
-func (t *Tier) sync(ctx context.Context) error {
-	if !t.synced.Load() {
+// sync learns which clears there were, and how long a call takes that does what a
+// lookup does.
+func (t *Tier) sync(ctx context.Context) (took time.Duration, err error) {
+	if !t.synced.Load() { // a connection is made first, which may take longer
 		if err := t.call(ctx, dialTimeout, func(ctx context.Context) error { return t.client.Ping(ctx).Err() }); err != nil {
-			return err
+			return 0, err
 		}
 	}
+	start := time.Now()
 	fresh := rand.Text()
 	var made *redis.BoolCmd
 	var current *redis.StringCmd
-	err := t.call(ctx, t.opts.Timeout, func(ctx context.Context) error {
+	err = t.call(ctx, dialTimeout, func(ctx context.Context) error {
 		pipe := t.client.Pipeline()
 		made = pipe.SetNX(ctx, prefix+"epoch", fresh, 0)
 		current = pipe.Get(ctx, prefix+"epoch")
 		_, err := pipe.Exec(ctx)
 		return err
 	})
-	switch {
-	case err != nil:
-		return err
-	case t.synced.Load() && current.Val() == t.Position().epoch:
-		return nil
+	took = time.Since(start)
+	if err != nil || t.synced.Load() && current.Val() == t.Position().epoch {
+		return took, err
 	}
 	t.synced.Store(false)
-	return t.call(ctx, writeTimeout, func(ctx context.Context) error { return t.load(ctx, current.Val(), fresh, made.Val()) })
+	return took, t.call(ctx, writeTimeout, func(ctx context.Context) error { return t.load(ctx, current.Val(), fresh, made.Val()) })
 }
 
 // load reads the stream. One that is not there although there is an epoch was

@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 	"time"
+
+	"github.com/vega-proxy/vega-proxy/internal/resilience"
 )
 
 const (
@@ -163,14 +165,17 @@ func (t *Tier) store(ctx context.Context, it item, buf []byte) []byte {
 		_, err := pipe.Exec(ctx)
 		return err
 	})
-	t.report(permit, err)
 	switch {
 	case err == nil:
+		// A write may take its time, so that it went well says nothing to lookups.
+		permit.Report(resilience.Neutral, "")
 		t.counts.writes.Add(n)
 	case isReply(err): // such as that it is full
+		permit.Report(resilience.Neutral, "")
 		t.failed(err)
-		fallthrough
+		t.counts.dropped.Add(n)
 	default:
+		t.report(permit, err)
 		t.counts.dropped.Add(n)
 	}
 	if cap(buf) > mostQueuedBytes {
