@@ -75,7 +75,7 @@ func (c *Cache) Configure(cfg Config) {
 		c.mu.Unlock()
 	}
 	if sized || cfg.Policy == "off" {
-		c.clear("") // other replicas keep theirs
+		c.Forget()
 	}
 }
 
@@ -290,6 +290,9 @@ func (c *Cache) Clear(model string) int {
 	}
 	return c.clear(model)
 }
+
+// Forget empties this cache alone: what others have in the second tier stays.
+func (c *Cache) Forget() { c.clear("") }
 
 // bare is the model's name without Ollama's default tag.
 func bare(model string) string { return strings.TrimSuffix(model, ":latest") }
