@@ -111,12 +111,12 @@ func TestCacheMemory(t *testing.T) {
 	p.collect()
 	before := p.gauge("go_memstats_heap_alloc_bytes")
 	flood(t, p, 101, 6_000)
-	p.collect()
-	held, heap := p.gauge("vega_cache_bytes"), p.gauge("go_memstats_heap_alloc_bytes")-before
+	held := p.gauge("vega_cache_bytes")
 	if held > size*mib || held < 0.8*size*mib || p.gauge("vega_cache_evictions_total") == 0 {
 		t.Errorf("the cache holds %.1f MiB of %d, and has evicted %.0f", held/mib, size, p.gauge("vega_cache_evictions_total"))
 	}
-	if heap > 1.3*size*mib {
-		t.Errorf("the heap has grown by %.1f MiB for a cache of %d MiB", heap/mib, size)
-	}
+	until(t, "what is alive is what the cache holds", func() bool { // pools are emptied by several collections
+		p.collect()
+		return p.gauge("go_memstats_heap_alloc_bytes")-before < 1.3*size*mib
+	})
 }
