@@ -30,6 +30,7 @@ func (a *app) buildAdmin() error {
 		Reload:   func(ctx context.Context) (admin.Reloaded, error) { return a.reload(ctx, "admin API") },
 		LogLevel: &a.level,
 		Cache:    responses{a.cache},
+		Timing:   a.timings.of,
 	}
 	if a.journal != nil {
 		parts.Log = conversations{a.journal}

@@ -30,6 +30,7 @@ type app struct {
 	upstreams upstreams
 	budget    *stream.Budget
 	streams   *stream.Registry
+	timings   timings // of the last exchanges
 	monitor   *monitor.Monitor
 	journal   *batchlog.Log // nil is off
 	losses    losses        // of the journal

@@ -157,3 +157,29 @@ func TestBriefConversations(t *testing.T) {
 	}
 	do(t, c, http.MethodGet, p.admin+"/admin/conversations?brief=1", "", "X-API-Key", p.key()).want(t, http.StatusBadRequest, "")
 }
+
+// TestTiming has the parts of an exchange in their order, and nothing of one that
+// is not known.
+func TestTiming(t *testing.T) {
+	t.Parallel()
+	_, backend := simulate(t, simllm.Config{Tokens: 3, TTFT: 20 * time.Millisecond, Delay: 10 * time.Millisecond})
+	p := serve(t, upstreamAt(backend)+quick)
+	c := newClient(t)
+	do(t, c, http.MethodPost, p.proxy+chatPath, chatLive).want(t, http.StatusOK, "")
+	p.flush(c)
+	var found struct{ Conversations []struct{ ID string } }
+	p.get(c, "/admin/conversations", &found)
+	var got struct{ Timing *timing }
+	p.get(c, "/admin/conversations/"+found.Conversations[0].ID+"/timing", &got)
+	switch g := got.Timing; {
+	case g == nil || g.Head == nil || g.FirstToken == nil:
+		t.Errorf("got %+v", g)
+	case g.Received <= 0 || g.Connect <= 0 || g.Queued != 0 || g.Attempts != 1 || *g.Head < g.Received+g.Connect ||
+		*g.FirstToken < 20 || *g.FirstToken < *g.Head || g.End < *g.FirstToken+10:
+		t.Errorf("got %+v, head %v, first token %v", *g, *g.Head, *g.FirstToken)
+	}
+	p.get(c, "/admin/conversations/019a4411-0000-7000-8000-000000000001/timing", &got)
+	if got.Timing != nil {
+		t.Errorf("of nothing: %+v", *got.Timing)
+	}
+}

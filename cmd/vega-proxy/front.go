@@ -22,6 +22,7 @@ func (a *app) buildFront() (err error) {
 		Metrics:        proxy.NewMetrics(a.reg),
 	}
 	a.watch(&opts)
+	opts.Timed = a.timings.note
 	a.trace(&opts)
 	if a.journal != nil {
 		opts.Journal = a.journal

@@ -97,3 +97,10 @@ func (s *Server) conversations(r *http.Request) (any, *refusal) {
 		NextCursor    *string `json:"next_cursor"`
 	}{found, cursor}, nil
 }
+
+// timing answers null for what is not known any more: that is no mistake of who
+// asks.
+func (s *Server) timing(r *http.Request) (any, *refusal) {
+	timing, _ := s.parts.Timing(pathParam(r, "id"))
+	return map[string]any{"timing": timing}, nil
+}

@@ -159,7 +159,10 @@ func allParts() Parts {
 		Cache:    fakeCache{"m": 2, "n:latest": 3},
 		Log:      &fakeLog{},
 		Monitor:  &fakeMonitor{},
-		Config:   func() any { return map[string]any{"listen": "127.0.0.1:8080"} },
+		Timing: func(string) (any, bool) {
+			return json.RawMessage(`{"received_ms":0.1,"queued_ms":0,"connect_ms":0.2,"head_ms":3.5,"first_token_ms":null,"duration_ms":9,"attempts":1}`), true
+		},
+		Config: func() any { return map[string]any{"listen": "127.0.0.1:8080"} },
 		Reload: func(context.Context) (Reloaded, error) {
 			return Reloaded{Applied: true, Message: "1 setting changed", File: "c.yaml", Changed: []string{"cache.ttl_seconds"},
 				Differences: []Difference{{"cache.ttl_seconds", "300", "60"}}}, nil

@@ -48,6 +48,9 @@ func (s *Server) adminRoutes(cfg Config) []route {
 			route{http.MethodGet, "/conversations", s.read(s.conversations)},
 		)
 	}
+	if s.parts.Timing != nil {
+		routes = append(routes, route{http.MethodGet, "/conversations/{id}/timing", s.read(s.timing)})
+	}
 	if s.parts.Monitor != nil {
 		routes = append(routes, s.monitorRoutes()...)
 	}

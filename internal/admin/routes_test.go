@@ -32,6 +32,7 @@ func TestRoutesWithEveryPart(t *testing.T) {
 		"GET /",
 		"GET /admin/config",
 		"GET /admin/conversations",
+		"GET /admin/conversations/{id}/timing",
 		"GET /admin/debug/flight-records",
 		"GET /admin/debug/flight-records/{name}",
 		"GET /admin/debug/pprof/",

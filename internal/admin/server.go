@@ -37,6 +37,10 @@ type Parts struct {
 	Cache    Cache
 	Log      Log
 	Monitor  Monitor
+	// Timing returns where the time of a conversation's exchange went, by the
+	// conversation's id, as a value for encoding/json; false if that is not known
+	// any more.
+	Timing func(conversation string) (any, bool)
 	// Config returns the effective configuration, secrets masked, as a value
 	// for encoding/json.
 	Config func() any

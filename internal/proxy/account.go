@@ -46,6 +46,7 @@ func (x *exchange) account() {
 		}
 	}
 	x.see()
+	x.tellTiming(now)
 	x.amend(now)
 	x.work(stepLog)
 	x.clearFor()

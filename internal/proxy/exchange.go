@@ -76,6 +76,7 @@ type exchange struct {
 // report is what is known of an exchange at its end.
 type report struct {
 	start, received time.Time
+	head            time.Time // of the upstream's answer; zero if there was none
 	status          int
 	code            Code    // of a refusal or a cut, else empty
 	ended           EndedBy // which side ended it
@@ -163,7 +164,7 @@ func (x *exchange) ask(lead *cache.Lead) (abort bool) {
 		}
 		return x.refuse(x.explain(err))
 	}
-	x.answer = answer
+	x.answer, x.report.head = answer, time.Now()
 	if answer.Status == http.StatusSwitchingProtocols {
 		return x.upgrade()
 	}

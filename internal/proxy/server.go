@@ -48,6 +48,9 @@ type Options struct {
 	// Seen is told of each exchange that belongs to a session: the bytes of its
 	// bodies and the tokens that it took. nil is off.
 	Seen func(session string, bytes, tokens int64)
+	// Timed is told where the time of each exchange went that stands in the
+	// journal. nil is off.
+	Timed func(Timing)
 	// IsAdminKey tells whether a client sent the admin API's key by mistake.
 	IsAdminKey func(string) bool
 

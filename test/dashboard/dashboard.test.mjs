@@ -100,6 +100,8 @@ on two lines`;
   await page.getByRole("button", { name: /It's "quoted"/ }).click();
   const detail = page.getByRole("dialog");
   await detail.getByText(/tokens\/s/).waitFor();
+  assert.deepEqual((await detail.locator(".step").allTextContents()).filter((s) => s !== "Connecting"),
+    ["Reading the request", "Until the answer's head", "Until the first token", "Answering"]);
   assert.equal(await detail.getByRole("region", { name: "Message of user" }).textContent(), prompt);
   assert.notEqual(await detail.getByRole("region", { name: "Answer" }).textContent(), "(nothing)");
   await shoot(page, "detail");

@@ -18,7 +18,8 @@ export async function open(id) {
     const found = await get("/admin/conversations?" + new URLSearchParams({ id }));
     const c = found.conversations[0];
     if (!c) throw new Error("this conversation is no longer in the log");
-    dialog.replaceChildren(...content(c, () => dialog.close()));
+    const { timing } = await get(`/admin/conversations/${encodeURIComponent(id)}/timing`);
+    dialog.replaceChildren(...content(c, timing, () => dialog.close()));
     dialog.showModal();
     dialog.scrollTop = 0;
   } catch (error) {
@@ -36,7 +37,7 @@ const copy = async (text, what) => {
   return `${what} is on the clipboard.`;
 };
 
-function content(c, close) {
+function content(c, timing, close) {
   const title = (c.prompt || "(no text)").slice(0, 200);
   return [
     h("div", { class: "top" },
@@ -50,7 +51,7 @@ function content(c, close) {
       act("Copy answer", () => copy(c.answer, "The answer")),
       act("Copy JSON", () => copy(JSON.stringify(c, null, 2), "The record"))),
     h("h3", null, "Where the time went"),
-    waterfall(c),
+    waterfall(c, timing),
     h("h3", null, "Asked"),
     messages(c),
     c.reasoning ? h("h3", null, "Thought") : null,
@@ -78,8 +79,9 @@ function textOf(content) {
   return JSON.stringify(content, null, 2) ?? "";
 }
 
-// steps are the parts of an exchange in their order, in milliseconds.
-function steps(c) {
+// steps are the parts of an exchange in their order, in milliseconds; t is its
+// timing, or null where that is not known any more.
+function steps(c, t) {
   const whole = c.duration_ms;
   const found = [];
   let at = 0;
@@ -89,7 +91,15 @@ function steps(c) {
       at = until;
     }
   };
-  const first = c.time_to_first_token_ms;
+  if (t) {
+    step("Reading the request", t.received_ms, "idle");
+    if (t.head_ms !== null) {
+      step("Waiting for a place", at + t.queued_ms, "warn");
+      step("Connecting", at + t.connect_ms, "second");
+      step("Until the answer's head", t.head_ms, "accent");
+    }
+  }
+  const first = t ? t.first_token_ms : c.time_to_first_token_ms;
   step("Until the first token", first, "accent");
   const tokens = c.completion_tokens > 1 && whole > at ? `${number(c.completion_tokens / ((whole - at) / 1000))} tokens/s` : "";
   step(typeof first === "number" ? "Answering" : "Asking and answering", whole, "ok");
@@ -97,9 +107,9 @@ function steps(c) {
   return found;
 }
 
-function waterfall(c) {
+function waterfall(c, timing) {
   const whole = Math.max(c.duration_ms, 0.001);
-  return h("ol", { class: "waterfall" }, steps(c).map((s) => {
+  return h("ol", { class: "waterfall" }, steps(c, timing).map((s) => {
     const bar = h("span", { class: "bar " + s.kind });
     bar.style.left = (s.from / whole) * 100 + "%";
     bar.style.width = Math.max(((s.to - s.from) / whole) * 100, 0.4) + "%";
