@@ -68,7 +68,7 @@ test("a breaker opens, is seen, and is reset", async () => {
   await close();
 });
 
-test("the cache is cleared, the log flushed, garbage collected, the level set", async () => {
+test("the cache is cleared, the log flushed, garbage collected, the level set, the configuration read", async () => {
   const { page, wrong, close } = await signedIn(p);
   await chat(p, "demo?tokens=3", "to be kept");
   const controls = page.locator("#controls");
@@ -86,6 +86,8 @@ test("the cache is cleared, the log flushed, garbage collected, the level set", 
   await controls.getByLabel("Lines at least as grave as").selectOption("info");
   await controls.getByRole("button", { name: "Set the level" }).click();
   await toast(page).getByText("The log level is info.").waitFor();
+  await controls.getByRole("button", { name: "Read it anew" }).click();
+  await toast(page).getByText(/nothing changed/).waitFor();
   await controls.getByText("What is in force").click();
   await controls.getByText('"batchlog"').waitFor();
   assert.deepEqual(wrong, []);

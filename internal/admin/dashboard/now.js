@@ -11,7 +11,7 @@ const kinds = [
   { title: "Errors", unit: "/s", figure: "errors_per_second", show: number, below: (p) => `${number(p.refused_per_second)}/s refused with 4xx`, alarm: (v) => v > 0 },
   { title: "First token", figure: "first_token_p50_seconds", show: seconds, below: (p) => `95 %: ${seconds(p.first_token_p95_seconds)}` },
   { title: "Between tokens", figure: "gap_p50_seconds", show: seconds, below: (p) => `95 %: ${seconds(p.gap_p95_seconds)}` },
-  { title: "Streams", figure: "streams", show: whole, below: (p) => `${bytes(p.buffered_bytes)} held for slow clients` },
+  { title: "Streams", figure: "streams", show: whole, below: (p) => `${bytes(p.buffered_bytes)} held back` },
   { title: "Waiting for a place", figure: "queue_waiting", show: whole, below: () => "at the upstreams", alarm: (v) => v > 0 },
   { title: "Cache hit rate", figure: "cache_hit_rate", show: percent, below: (_, s) => (s.cache ? `${whole(s.cache.size)} entries, ${bytes(s.cache.bytes)}` : "the cache is off") },
   { title: "Log queue", figure: "log_queue", show: whole, below: (p, s) => (s.log ? `${bytes(p.spool_bytes)} in the spool` : "the log is off"), alarm: (_, s) => s.log?.sink_error },
