@@ -58,6 +58,7 @@ type asset struct {
 // dashboardFiles are all files by their name, packed once.
 var dashboardFiles = sync.OnceValue(func() map[string]*asset {
 	all := map[string]*asset{}
+	z := gzip.NewWriter(nil) // one for all: it takes the better part of a megabyte
 	err := fs.WalkDir(dashboardFolder, "dashboard", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
@@ -67,7 +68,7 @@ var dashboardFiles = sync.OnceValue(func() map[string]*asset {
 			return err
 		}
 		var packed bytes.Buffer
-		z := gzip.NewWriter(&packed)
+		z.Reset(&packed)
 		z.Write(body) // to memory, which takes all
 		z.Close()
 		sum := sha256.Sum256(body)
