@@ -87,9 +87,22 @@ func appendAttr(b []byte, a slog.Attr) (_ []byte, ok bool) {
 	return b, false
 }
 
+// simple tells whether a text is the same in JSON: nearly all are.
+func simple(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
+}
+
 // appendText appends a JSON string. What is not UTF-8 is for the other handler,
 // and what may hold one of the line ends that slog escapes: they begin with 0xE2.
 func appendText(b []byte, s string) ([]byte, bool) {
+	if simple(s) {
+		return append(append(append(b, '"'), s...), '"'), true
+	}
 	if strings.IndexByte(s, 0xE2) >= 0 {
 		return b, false
 	}

@@ -447,7 +447,9 @@ func TestRefusalsAreFew(t *testing.T) {
 			for range n {
 				r := chat("secret", "secret")
 				r.Outcome = Rejected
-				l.Append(r)
+				if l.TakesRefusal() {
+					l.Append(r)
+				}
 			}
 		}
 		refuse(150)

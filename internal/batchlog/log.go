@@ -104,10 +104,6 @@ func (l *Log) Append(r *Record) {
 		return
 	}
 	if r.Outcome == Rejected {
-		if !l.refusals.allow(time.Now()) {
-			l.metrics.refusals.Inc()
-			return
-		}
 		plain := *r
 		plain.RequestBody, plain.Answer = nil, nil
 		r = &plain
@@ -132,6 +128,16 @@ func (l *Log) Append(r *Record) {
 }
 
 var payloads = sync.Pool{New: func() any { return new(payload) }}
+
+// TakesRefusal tells whether one more refusal is to be recorded: 100 are, each
+// second. The rest is counted by this call, and need not be brought.
+func (l *Log) TakesRefusal() bool {
+	if l.refusals.allow(time.Now()) {
+		return true
+	}
+	l.metrics.refusals.Inc()
+	return false
+}
 
 func (l *Log) encode(p *payload, r *Record) ([][]byte, error) {
 	reduce := l.reducer()

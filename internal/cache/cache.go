@@ -13,7 +13,7 @@
 //	turn.Entry     // HIT: replay it
 //	turn.Lead      // MISS: ask an upstream, see Lead
 //	turn.Follower  // COALESCED: wait for the answer of another's, see Follower
-//	               // none of them: the request was only-if-cached
+//	               // none of them: only-if-cached, or Unasked
 //
 // An upstream that is not to be asked for now may be stood in for by Stale.
 //
@@ -93,6 +93,9 @@ type Query struct {
 	Form       Form
 	Model      string // as asked for; Clear knows entries by it
 	Directives Directives
+	// Unasked says that no upstream would be asked now: Begin finds an entry or
+	// nothing, since an answer that will not come is not worth waiting for together.
+	Unasked bool
 	// Convert puts an entry's body into the form, or says that it would lose
 	// something. Nil if this endpoint has no conversion.
 	Convert func(e *Entry, to Form) (*Conversion, bool)
@@ -140,12 +143,12 @@ func (c *Cache) place(ctx context.Context, q *Query, attempt int) Turn {
 	if e != nil {
 		return Turn{Entry: e}
 	}
-	if q.Directives.OnlyIfCached {
-		return Turn{Reason: why}
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	sl := slot{q.Key, q.Form}
+	if q.Directives.OnlyIfCached || q.Unasked {
+		return Turn{Reason: c.noted(sl, why)}
+	}
 	if c.cfg().Coalesce && why != NoCache && attempt < alone {
 		// A flight that ended since the lookup has left its entry here.
 		if e := c.justStored(sl); e != nil && q.wants(e, time.Now()) {
@@ -157,11 +160,7 @@ func (c *Cache) place(ctx context.Context, q *Query, attempt int) Turn {
 			}
 		}
 	}
-	if why == First {
-		if note, ok := c.notes.get(sl); ok {
-			why = note
-		}
-	}
+	why = c.noted(sl, why)
 	fl := newFlight(ctx, c, *q, attempt)
 	c.begun++
 	fl.begun = c.begun
@@ -170,6 +169,18 @@ func (c *Cache) place(ctx context.Context, q *Query, attempt int) Turn {
 	}
 	c.led[fl] = struct{}{}
 	return Turn{Lead: &fl.lead, Reason: why}
+}
+
+// noted is why there is no entry in a slot, as far as it is remembered. The caller
+// holds the lock.
+func (c *Cache) noted(sl slot, why Reason) Reason {
+	if why != First {
+		return why
+	}
+	if note, ok := c.notes.get(sl); ok {
+		return note
+	}
+	return First
 }
 
 func (c *Cache) justStored(sl slot) *Entry {

@@ -36,6 +36,30 @@ func TestMissThenHit(t *testing.T) {
 	}
 }
 
+// Who would not be asked an upstream finds what there is, and starts nothing that
+// others would wait for.
+func TestUnasked(t *testing.T) {
+	c := newCache(t, nil)
+	unasked := query(1)
+	unasked.Unasked = true
+	if turn := c.Begin(t.Context(), unasked); turn.Entry != nil || turn.Lead != nil || turn.Follower != nil || turn.Reason != First {
+		t.Errorf("of nothing: %+v", turn)
+	}
+	if why, _ := fill(t, c, query(1), "answer"); why != First {
+		t.Errorf("there was a flight already: %q", why)
+	}
+	if e := c.Begin(t.Context(), unasked).Entry; e == nil || string(e.Body) != "answer" {
+		t.Errorf("of an entry: %+v", e)
+	}
+	c.Clear("")
+	if turn := c.Begin(t.Context(), unasked); turn.Entry != nil || turn.Reason != Cleared {
+		t.Errorf("after a clear: %+v", turn)
+	}
+	if s := c.Stats(); s.Hits != 1 || s.Misses != 3 {
+		t.Errorf("stats %+v", s)
+	}
+}
+
 func TestStatsJSON(t *testing.T) {
 	got, err := json.Marshal(newCache(t, nil).Stats())
 	const want = `{"size":0,"maxsize":1000,"bytes":0,"max_bytes":67108864,"ttl_seconds":300,"hits":0,"misses":0,"coalesced":0,` +

@@ -24,7 +24,8 @@ type store struct {
 
 	closing sync.RWMutex // held for reading while main is used: its Close may race with nothing
 	main    *ristretto.Cache[uint64, *Entry]
-	minCost int64 // in main, so that its bound in bytes is one in entries too; as main
+	used    atomic.Bool // something was put into main: before, it is not asked
+	minCost int64       // in main, so that its bound in bytes is one in entries too; as main
 
 	limit atomic.Int64 // of one entry's size
 	stale atomic.Int64 // stale_if_error, in nanoseconds
@@ -51,7 +52,7 @@ func newStore(cfg Config) (*store, error) {
 	main, err := ristretto.NewCache(&ristretto.Config[uint64, *Entry]{
 		NumCounters:        max(b.mainEntries, 64),
 		MaxCost:            b.maxCost(),
-		BufferItems:        8,
+		BufferItems:        64,
 		IgnoreInternalCost: true,
 		OnExit: func(e *Entry) {
 			if e != nil {
@@ -180,6 +181,9 @@ func (s *store) reap() {
 
 // inMain returns what main has for a slot, be it another's.
 func (s *store) inMain(sl slot) *Entry {
+	if !s.used.Load() {
+		return nil
+	}
 	e, _ := s.main.Get(sl.hash())
 	return e
 }
@@ -205,6 +209,7 @@ func (s *store) settle(e *Entry, moved []*Entry) {
 		s.main.Del(e.slot().hash())
 	}
 	wait := false
+	s.used.Store(s.used.Load() || len(moved) > 0)
 	for _, m := range moved {
 		left := time.Until(m.Expires) + time.Duration(s.stale.Load()) + remembered
 		if left <= 0 || m.size > s.main.MaxCost() || !s.main.SetWithTTL(m.slot().hash(), m, max(m.size, s.minCost), left) {

@@ -9,14 +9,18 @@ import (
 const maxSession = 256 // bytes kept of a session's id
 
 // SessionID finds what ties exchanges together: the first of the named headers
-// that says something, in the order of the names, else what the body says in
+// that says something, in the order of the names (in canonical form), else what the body says in
 // session_id, conversation, previous_response_id, metadata.session_id or
 // metadata.user_id, in that order. Only printable characters are kept, at most
 // 256 bytes of them. It is a hint for correlation, never for authorisation:
 // anybody can send any id.
 func SessionID(header http.Header, names []string, body []byte) string {
 	for _, name := range names {
-		if id := printable(header.Get(name)); id != "" {
+		values := header[name]
+		if len(values) == 0 {
+			continue
+		}
+		if id := printable(values[0]); id != "" {
 			return id
 		}
 	}

@@ -7,7 +7,7 @@ import (
 )
 
 func TestSessionID(t *testing.T) {
-	names := []string{"X-Session-Id", "session_id", "thread-id"}
+	names := []string{"X-Session-Id", "Session_id", "Thread-Id"}
 	const inBody = `{"session_id":"body"}`
 	tests := []struct {
 		name   string

@@ -118,10 +118,13 @@ func (x *exchange) consult(ctx context.Context) (cache.Turn, *refusal) {
 		Header:     h,
 		Body:       c.canonical,
 	}
-	c.query = cache.Query{Key: subject.Key(), Form: x.form(), Model: x.model, Directives: wishes, Convert: x.converter(), Waiter: x}
+	c.query = cache.Query{
+		Key: subject.Key(), Form: x.form(), Model: x.model, Directives: wishes, Unasked: x.rules.Upstreams.Refuses(x.model),
+		Convert: x.converter(), Waiter: x,
+	}
 	turn := x.rules.Cache.Begin(ctx, c.query)
 	c.status, c.reason = cacheMiss, string(turn.Reason)
-	if turn.Entry == nil && turn.Lead == nil && turn.Follower == nil {
+	if turn.Entry == nil && turn.Lead == nil && turn.Follower == nil && wishes.OnlyIfCached {
 		return turn, &refusal{code: notCached, message: "the answer is not in the cache, and only-if-cached was asked for"}
 	}
 	return turn, nil

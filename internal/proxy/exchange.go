@@ -145,10 +145,13 @@ func (x *exchange) take(turn cache.Turn) (abort bool) {
 
 // ask asks the upstreams, for others too if there is a flight.
 func (x *exchange) ask(lead *cache.Lead) (abort bool) {
-	if lead != nil {
-		defer x.watchFlight(lead)()
-	} else {
+	if lead == nil {
+		if no := x.rules.Upstreams.Refuse(x.model, x.tellRefused()); no != nil {
+			return x.unanswered(no)
+		}
 		defer x.watch()()
+	} else {
+		defer x.watchFlight(lead)()
 	}
 	answer, err := x.rules.Upstreams.Do(x.ctx, x.call())
 	if err != nil {
@@ -159,10 +162,7 @@ func (x *exchange) ask(lead *cache.Lead) (abort bool) {
 		default:
 			lead.Fail(err)
 		}
-		if e := x.stale(err); e != nil {
-			return x.replay(e, cacheStale)
-		}
-		return x.refuse(x.explain(err))
+		return x.unanswered(err)
 	}
 	x.answer, x.report.head = answer, time.Now()
 	if answer.Status == http.StatusSwitchingProtocols {
@@ -171,9 +171,17 @@ func (x *exchange) ask(lead *cache.Lead) (abort bool) {
 	return x.relay()
 }
 
+// unanswered is for when no upstream has an answer.
+func (x *exchange) unanswered(err error) (abort bool) {
+	if e := x.stale(err); e != nil {
+		return x.replay(e, cacheStale)
+	}
+	return x.refuse(x.explain(err))
+}
+
 // admit names the exchange and lets it in, or says why not.
 func (x *exchange) admit() *refusal {
-	x.id = requestID(x.r.Header)
+	x.nameIt()
 	x.watchSelf()
 	x.traceSelf()
 	x.path = cleanPath(x.r.URL.Path)
@@ -194,7 +202,6 @@ func (x *exchange) admit() *refusal {
 		return &refusal{code: unsupported, message: "CONNECT is not supported: this is a reverse proxy"}
 	}
 	if x.keeping.on = x.journalled(); x.keeping.on {
-		x.keeping.id = newID()
 		x.tenant = tenantOf(x.r.Header)
 	}
 	if no := x.rules.guard.check(x.r, x.path); no != nil {
@@ -362,13 +369,18 @@ func (x *exchange) release() {
 	x.letGo()
 }
 
-// requestID is the client's own id if it is fit to be shown, else a new one.
-func requestID(h http.Header) string {
-	id := h.Get("X-Request-Id")
-	if id != "" && len(id) <= 128 && strings.IndexFunc(id, func(c rune) bool { return c <= ' ' || c > '~' }) < 0 {
-		return id
+// nameIt gives the exchange an id of its own, which is its record's too, and for
+// all to see the client's if that is fit to be shown.
+func (x *exchange) nameIt() {
+	x.keeping.id = newID()
+	if values := x.r.Header["X-Request-Id"]; len(values) > 0 {
+		id := values[0]
+		if id != "" && len(id) <= 128 && strings.IndexFunc(id, func(c rune) bool { return c <= ' ' || c > '~' }) < 0 {
+			x.id = id
+			return
+		}
 	}
-	return newID().String()
+	x.id = x.keeping.id.String()
 }
 
 // newID returns a UUIDv7: ids sort by their time.

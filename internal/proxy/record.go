@@ -17,6 +17,8 @@ import (
 // database, and keeps none of the record's bytes after it returns.
 type Journal interface {
 	Append(*batchlog.Record)
+	// TakesRefusal is asked before each record of a refusal.
+	TakesRefusal() bool
 }
 
 // keeping is what an exchange keeps for the journal.
@@ -102,6 +104,9 @@ func (x *exchange) record() {
 		return
 	}
 	k.written = true
+	if x.report.refused && !x.s.opts.Journal.TakesRefusal() {
+		return
+	}
 	x.work(stepRecord)
 	defer x.rest()
 	if x.tally.metered {

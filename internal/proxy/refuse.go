@@ -47,8 +47,8 @@ func (x *exchange) refuse(no *refusal) (abort bool) {
 	x.mark(h)
 	own := x.s.errorAnswer(x.route.Dialect, status, no)
 	h[headerError] = own.code
-	if no.retryAfter > 0 {
-		h["Retry-After"] = []string{strconv.Itoa(int(math.Ceil(no.retryAfter.Seconds())))}
+	if own.retry != nil {
+		h["Retry-After"] = own.retry
 	}
 	if no.code == unauthorized {
 		h["Www-Authenticate"] = []string{"Bearer"}
@@ -74,20 +74,26 @@ var jsonType = []string{"application/json"}
 // errorAnswer is an answer of the proxy's own. It is not changed once made, and
 // shared by equal refusals.
 type errorAnswer struct {
-	dialect      dialect.Dialect
-	message      string
-	code, length []string // as header values
-	body         []byte
+	dialect             dialect.Dialect
+	message             string
+	after               int      // seconds
+	code, length, retry []string // as header values; retry may be nil
+	body                []byte
 }
 
 // errorAnswer words a refusal, or takes the one before if it was the same: during
 // an outage they all are.
 func (s *Server) errorAnswer(d dialect.Dialect, status int, no *refusal) *errorAnswer {
-	if last := s.lastError.Load(); last != nil && last.dialect == d && last.message == no.message && last.code[0] == string(no.code) {
+	after := int(math.Ceil(no.retryAfter.Seconds()))
+	last := s.lastError.Load()
+	if last != nil && last.dialect == d && last.message == no.message && last.after == after && last.code[0] == string(no.code) {
 		return last
 	}
 	body := dialect.ErrorBody(d, status, string(no.code), no.message)
-	a := &errorAnswer{dialect: d, message: no.message, code: []string{string(no.code)}, length: []string{strconv.Itoa(len(body))}, body: body}
+	a := &errorAnswer{dialect: d, message: no.message, after: after, code: []string{string(no.code)}, length: []string{strconv.Itoa(len(body))}, body: body}
+	if after > 0 {
+		a.retry = []string{strconv.Itoa(after)}
+	}
 	s.lastError.Store(a)
 	return a
 }

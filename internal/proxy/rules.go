@@ -4,6 +4,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net/http"
+	"slices"
 	"time"
 
 	"github.com/vega-proxy/vega-proxy/internal/stream"
@@ -52,6 +54,10 @@ func (s *Server) newRules(set Settings) (*rules, error) {
 	g, err := newGuard(set.Config, s.loopback, set.Secret)
 	if err != nil {
 		return nil, err
+	}
+	set.SessionHeaders = slices.Clone(set.SessionHeaders)
+	for i, name := range set.SessionHeaders {
+		set.SessionHeaders[i] = http.CanonicalHeaderKey(name)
 	}
 	return &rules{set, g}, nil
 }

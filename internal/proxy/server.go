@@ -22,6 +22,10 @@ import (
 // Upstreams finds a backend for a request and asks it.
 type Upstreams interface {
 	Do(ctx context.Context, c *upstream.Call) (*upstream.Answer, error)
+	// Refuses tells whether nobody may be asked for that model for now; Refuse
+	// then counts and says it, and else returns nil.
+	Refuses(model string) bool
+	Refuse(model string, tell func(*upstream.Upstream)) *upstream.Error
 }
 
 // Options is what a Server is built from.

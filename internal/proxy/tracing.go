@@ -23,8 +23,16 @@ func (x *exchange) traceSelf() {
 func (x *exchange) traceCall(c *upstream.Call) {
 	if x.trace != nil {
 		c.Ended = x.tryEnded
-		c.Refused = func(u *upstream.Upstream) { x.trace.Refused(u.Name()) }
+		c.Refused = x.tellRefused()
 	}
+}
+
+// tellRefused is told of upstreams whose breaker refused; nil is not interested.
+func (x *exchange) tellRefused() func(*upstream.Upstream) {
+	if x.trace == nil {
+		return nil
+	}
+	return func(u *upstream.Upstream) { x.trace.Refused(u.Name()) }
 }
 
 func (x *exchange) traceTry(c *upstream.Call, u *upstream.Upstream) {

@@ -149,12 +149,32 @@ func (b *Breaker) Allow() (*Permit, error) {
 	case Closed:
 		return &Permit{b: b, phase: ph}, nil
 	case Open:
-		if left := time.Until(ph.retryAt); left > 0 {
-			b.rejected.Add(1)
-			return nil, ph.refuse(b.name, left)
+		if no := b.Refuse(); no != nil {
+			return nil, no
 		}
 	}
 	return b.allowProbe()
+}
+
+// Refuse is what Allow does while the breaker is open with time left; else it does
+// nothing and returns nil.
+func (b *Breaker) Refuse() *OpenError {
+	ph := b.phase.Load()
+	if ph.state != Open {
+		return nil
+	}
+	left := time.Until(ph.retryAt)
+	if left <= 0 {
+		return nil
+	}
+	b.rejected.Add(1)
+	return ph.refuse(b.name, left)
+}
+
+// Refuses tells whether Refuse would. It takes no lock and counts nothing.
+func (b *Breaker) Refuses() bool {
+	ph := b.phase.Load()
+	return ph.state == Open && time.Until(ph.retryAt) > 0
 }
 
 // refuse returns the error that says so. Callers of the same millisecond share it.

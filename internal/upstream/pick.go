@@ -42,7 +42,7 @@ func acquire(ctx context.Context, c *Call, candidates []*Upstream, wait bool) (l
 		return lease{}, refused.explain()
 	}
 	for _, u := range refused.busy {
-		if u.breaker.State() == resilience.Open && u.breaker.Status().SecondsUntilRetry > 0 {
+		if u.breaker.Refuses() {
 			continue // to wait for a place at a dead upstream is to wait for nothing
 		}
 		start := time.Now()

@@ -89,6 +89,42 @@ func (s *Set) Do(ctx context.Context, c *Call) (*Answer, error) {
 	}
 }
 
+// Refuses tells whether no upstream for the model may be asked now, since their
+// breakers are all open. It counts nothing.
+func (s *Set) Refuses(model string) bool {
+	serving := false
+	for _, u := range s.upstreams {
+		if !u.cfg.Serves(model) {
+			continue
+		}
+		if serving = true; !u.breaker.Refuses() {
+			return false
+		}
+	}
+	return serving
+}
+
+// Refuse is what Do does where Refuses holds, for less; else it returns nil. It
+// tells of each upstream that refused, unless tell is nil.
+func (s *Set) Refuse(model string, tell func(*Upstream)) *Error {
+	if !s.Refuses(model) {
+		return nil
+	}
+	s.budget.Request()
+	refused := refusal{tell: tell}
+	for _, u := range s.upstreams {
+		if !u.cfg.Serves(model) {
+			continue
+		}
+		no := u.breaker.Refuse()
+		if no == nil {
+			return nil // its time has just come
+		}
+		refused.open(u, no)
+	}
+	return refused.explain()
+}
+
 // serving lists the upstreams for a model, in the order in which they are asked.
 func (s *Set) serving(model string) []*Upstream {
 	all := s.upstreams

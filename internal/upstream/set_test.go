@@ -190,6 +190,9 @@ func TestBreakersOpen(t *testing.T) {
 	bad := server(t, 500)
 	s := newSet(t, "first", func(i int, c *Config) { c.Breaker.BaseTimeout = time.Duration(2-i) * 10 * time.Minute }, bad, bad)
 	for _, u := range s.All() {
+		if s.Refuses("") || s.Refuse("", nil) != nil {
+			t.Errorf("refused while %s may be asked", u.Name())
+		}
 		for range 2 {
 			p, err := u.Breaker().Allow()
 			if err != nil {
@@ -202,6 +205,15 @@ func TestBreakersOpen(t *testing.T) {
 	e, ok := errors.AsType[*Error](err)
 	if !ok || e.Code != BreakerOpen || e.RetryAfter < 7*time.Minute || e.RetryAfter > 12*time.Minute {
 		t.Errorf("%+v", err)
+	}
+	again := s.Refuse("", nil)
+	if !s.Refuses("") || again == nil || again.Code != BreakerOpen || again.Message != e.Message {
+		t.Errorf("at once: %+v", again)
+	}
+	for _, u := range s.All() {
+		if n := u.Breaker().Status().Metrics.RejectedRequests; n != 2 {
+			t.Errorf("%s counts %d rejected, want 2", u.Name(), n)
+		}
 	}
 }
 
