@@ -3,7 +3,6 @@ package dialect
 import (
 	"bytes"
 	"encoding/json"
-	"net/http"
 	"testing"
 
 	jsonv2 "github.com/go-json-experiment/json"
@@ -37,7 +36,7 @@ func FuzzMeter(f *testing.F) {
 			}
 		}
 		BlameOf(OpenAI, 500, in)
-		SessionID(http.Header{}, nil, in)
+		SessionInBody(in)
 		ModelOf(in)
 	})
 }

@@ -2,7 +2,6 @@ package dialect
 
 import (
 	"bytes"
-	"net/http"
 	"testing"
 )
 
@@ -53,7 +52,7 @@ func TestHostileInput(t *testing.T) {
 		}
 		ParseRequest(rt, in)
 		ModelOf(in)
-		SessionID(http.Header{}, nil, in)
+		SessionInBody(in)
 		BlameOf(OpenAI, 500, in)
 		if _, err := ReadFields(rt, in); err != nil && name == "one text" {
 			t.Errorf("%s: %v", name, err)

@@ -8,13 +8,13 @@ import (
 
 const maxSession = 256 // bytes kept of a session's id
 
-// SessionID finds what ties exchanges together: the first of the named headers
-// that says something, in the order of the names (in canonical form), else what the body says in
-// session_id, conversation, previous_response_id, metadata.session_id or
-// metadata.user_id, in that order. Only printable characters are kept, at most
-// 256 bytes of them. It is a hint for correlation, never for authorisation:
-// anybody can send any id.
-func SessionID(header http.Header, names []string, body []byte) string {
+// What ties exchanges together stands in a header, else in the body. Only printable
+// characters of it are kept, at most 256 bytes of them. It is a hint for
+// correlation, never for authorisation: anybody can send any id.
+
+// SessionInHeader finds the first of the named headers that says something, in the
+// order of the names, which are in canonical form.
+func SessionInHeader(header http.Header, names []string) string {
 	for _, name := range names {
 		values := header[name]
 		if len(values) == 0 {
@@ -24,10 +24,12 @@ func SessionID(header http.Header, names []string, body []byte) string {
 			return id
 		}
 	}
-	return sessionInBody(body)
+	return ""
 }
 
-func sessionInBody(body []byte) string {
+// SessionInBody finds what the body says in session_id, conversation,
+// previous_response_id, metadata.session_id or metadata.user_id, in that order.
+func SessionInBody(body []byte) string {
 	var session, conversation, previous, meta, user []byte
 	c := cursor{b: body}
 	if !c.object() {

@@ -1,12 +1,13 @@
 package dialect
 
 import (
+	"cmp"
 	"net/http"
 	"strings"
 	"testing"
 )
 
-func TestSessionID(t *testing.T) {
+func TestSession(t *testing.T) {
 	names := []string{"X-Session-Id", "Session_id", "Thread-Id"}
 	const inBody = `{"session_id":"body"}`
 	tests := []struct {
@@ -39,7 +40,8 @@ func TestSessionID(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := SessionID(tt.header, names, []byte(tt.body)); got != tt.want {
+			got := cmp.Or(SessionInHeader(tt.header, names), SessionInBody([]byte(tt.body)))
+			if got != tt.want {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
 		})

@@ -40,6 +40,7 @@ type seen struct {
 	asked     dialect.Request
 	canonical [sha256.Size]byte
 	ok        bool // there is a canonical form
+	session   string
 }
 
 // seenBodies is how many bodies are remembered by their hash.
@@ -68,9 +69,11 @@ func (x *exchange) understandBody(plain []byte) {
 	if !ok {
 		known.asked = dialect.ParseRequest(x.route, plain)
 		known.canonical, known.ok = canonicalSum(x.route, plain)
+		known.session = dialect.SessionInBody(plain)
 		x.s.seen.Put(digest, known)
 	}
 	x.asked = known.asked
+	x.session, x.sessionRead = known.session, true
 	x.caching.canonical, x.caching.ok = known.canonical, known.ok
 }
 

@@ -50,7 +50,7 @@ type exchange struct {
 	tenant  string // what the caller is known by
 	asked   dialect.Request
 
-	session     string // by sessionID, once sessionRead
+	session     string // that the body names, once sessionRead
 	sessionRead bool
 
 	ctx    context.Context

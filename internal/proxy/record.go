@@ -123,11 +123,14 @@ func (x *exchange) record() {
 	k.held = 0
 }
 
-// sessionID is the session that the exchange belongs to, or "". It is read once.
+// sessionID is the session that the exchange belongs to, or "". The body is looked
+// through once.
 func (x *exchange) sessionID() string {
+	if id := dialect.SessionInHeader(x.r.Header, x.rules.SessionHeaders); id != "" {
+		return id
+	}
 	if !x.sessionRead {
-		x.sessionRead = true
-		x.session = dialect.SessionID(x.r.Header, x.rules.SessionHeaders, x.plain)
+		x.session, x.sessionRead = dialect.SessionInBody(x.plain), true
 	}
 	return x.session
 }
