@@ -67,6 +67,7 @@ func serveCommand() *cobra.Command {
 }
 
 func runServe(cmd *cobra.Command, _ []string) error {
+	hangups := hangups()
 	cfg, warnings, err := load(cmd.Flags())
 	if err != nil {
 		return err
@@ -75,7 +76,7 @@ func runServe(cmd *cobra.Command, _ []string) error {
 	if err != nil {
 		return err
 	}
-	a.reloading.source = sourceOf(cmd.Flags())
+	a.reloading.source, a.reloading.hangups = sourceOf(cmd.Flags()), hangups
 	return a.run(cmd.Context())
 }
 

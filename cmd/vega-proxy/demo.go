@@ -33,6 +33,7 @@ func runDemo(cmd *cobra.Command, _ []string) error {
 	if cmd.Flags().Changed("upstream") {
 		return misused(cmd, errors.New("the demo brings its own backend; for yours run: vega-proxy serve --upstream URL"))
 	}
+	hangups := hangups()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return fmt.Errorf("the simulated backend: %w", err)
@@ -48,7 +49,7 @@ func runDemo(cmd *cobra.Command, _ []string) error {
 	if err != nil {
 		return errors.Join(err, ln.Close())
 	}
-	a.reloading.source = sourceOf(cmd.Flags())
+	a.reloading.source, a.reloading.hangups = sourceOf(cmd.Flags()), hangups
 	sim := simllm.New(simllm.Config{Delay: 40 * time.Millisecond, TTFT: 200 * time.Millisecond})
 	srv := &http.Server{Handler: sim, ReadHeaderTimeout: 10 * time.Second}
 	served := make(chan error, 1)

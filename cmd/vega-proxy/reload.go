@@ -19,6 +19,7 @@ import (
 // reloading is how a running proxy takes up another configuration.
 type reloading struct {
 	source  source
+	hangups <-chan os.Signal
 	turn    chan struct{}                 // held by the one that is being done
 	running atomic.Pointer[config.Config] // in force
 	seen    atomic.Pointer[string]        // the stamps of the files when they were last read

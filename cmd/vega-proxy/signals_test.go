@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -135,6 +136,31 @@ func TestHangupChangesNothing(t *testing.T) {
 	if rest, err := readAll(stream); err != nil || !strings.HasSuffix(rest, lastEvents) {
 		t.Errorf("the stream ended with %v after %q", err, rest)
 	}
+	p.signal(syscall.SIGTERM)
+	p.wantExit(0)
+}
+
+// TestHangupWhileStarting: a service manager may ask for a reload of a process that
+// has not read its configuration yet.
+func TestHangupWhileStarting(t *testing.T) {
+	t.Parallel()
+	backend, _ := holding(t)
+	file := filepath.Join(t.TempDir(), "vega-proxy.yaml") // which is read for as long as we write it
+	if err := syscall.Mkfifo(file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := begin(t, nil, "serve", "--config", file, "--data-dir", t.TempDir(), "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0")
+	w, err := os.OpenFile(file, os.O_WRONLY, 0) // returns when the process reads
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.signal(syscall.SIGHUP)
+	_, err = w.WriteString(upstreamAt(backend))
+	if err = errors.Join(err, w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	p.listening()
+	p.wait(`"trigger":"SIGHUP"`)
 	p.signal(syscall.SIGTERM)
 	p.wantExit(0)
 }

@@ -13,6 +13,14 @@ import (
 	"github.com/vega-proxy/vega-proxy/internal/config"
 )
 
+// hangups are the signals that ask for a reload. Whoever serves listens to them
+// before it reads its configuration, since the signal ends a process that does not.
+func hangups() <-chan os.Signal {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGHUP)
+	return c
+}
+
 // source is where the configuration comes from.
 type source struct {
 	file string // "" is none
@@ -70,9 +78,6 @@ const (
 // hearReloads takes up the configuration anew at SIGHUP and when one of its files
 // has changed, until ctx ends.
 func (a *app) hearReloads(ctx context.Context) {
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	defer signal.Stop(hangups)
 	tick := time.NewTicker(lookInterval)
 	defer tick.Stop()
 	r := &a.reloading
@@ -81,7 +86,7 @@ func (a *app) hearReloads(ctx context.Context) {
 	last, looks := "", 0
 	for {
 		select {
-		case <-hangups:
+		case <-r.hangups:
 			_, _ = a.reload(ctx, "SIGHUP") // it has logged all there is to say, here and below
 		case <-tick.C:
 			now := r.source.stamps(r.running.Load().Files())
