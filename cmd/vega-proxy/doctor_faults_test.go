@@ -50,6 +50,15 @@ func at(url string) func(*testing.T, string, *setup) string {
 	return func(*testing.T, string, *setup) string { return url }
 }
 
+// secondTier plants the URL of a Redis that wants a password.
+func secondTier(url string) func(*testing.T, string, *setup) string {
+	return func(t *testing.T, _ string, with *setup) string {
+		r := newRedis(t, "--requirepass", "right")
+		with.yaml += "cache: {l2: {url: '" + strings.ReplaceAll(url, "{address}", r.address()) + "'}}\n"
+		return ""
+	}
+}
+
 // find runs the doctor on one fault.
 func (f fault) find(t *testing.T, well string, pg *database) {
 	t.Helper()
@@ -129,6 +138,12 @@ var configFaults = []fault{
 			with.env = []string{"GOMEMLIMIT=128MiB"}
 			return ""
 		}},
+	{name: "no second cache tier", check: "others.cache_l2", words: []string{"refuses connections", "correct cache.l2.url"},
+		plant: setting(anyPorts + "cache: {l2: {url: 'redis://127.0.0.1:1'}}")},
+	{name: "a wrong password of the second cache tier", check: "others.cache_l2", words: []string{"WRONGPASS", "redis://USER:PASSWORD@HOST"}, plant: secondTier("redis://:wrong@{address}")},
+	{name: "no password of the second cache tier", check: "others.cache_l2", words: []string{"NOAUTH"}, plant: secondTier("redis://{address}")},
+	{name: "no such database of the second cache tier", check: "others.cache_l2", words: []string{"DB index is out of range"}, plant: secondTier("redis://:right@{address}/99")},
+	{name: "a second cache tier that is well", check: "others.cache_l2", as: doctor.OK, words: []string{"answers, in"}, plant: secondTier("redis://:right@{address}/1")},
 	{name: "no collector of traces", check: "others.traces", words: []string{"refuses connections", "4318"},
 		plant: setting(anyPorts + "telemetry: {otlp_endpoint: 'http://127.0.0.1:1'}")},
 	{name: "a collector of something else", check: "others.traces", words: []string{"status 404"},

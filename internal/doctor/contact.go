@@ -24,8 +24,8 @@ type contact struct {
 	took  time.Duration
 }
 
-// pingRedis says who we are and PING, in the protocol's first version, which
-// every server speaks.
+// pingRedis says who we are, which database we mean and PING, in the protocol's
+// first version, which every server speaks.
 func pingRedis(ctx context.Context, rawURL string) (c *contact) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
@@ -34,11 +34,11 @@ func pingRedis(ctx context.Context, rawURL string) (c *contact) {
 	c = &contact{where: net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "6379"))}
 	start := time.Now()
 	defer func() { c.took = time.Since(start) }()
-	dialer := &net.Dialer{}
-	conn, err := dialer.DialContext(ctx, "tcp", c.where)
-	if err == nil && u.Scheme == "rediss" {
-		conn, err = (&tls.Dialer{NetDialer: dialer, Config: &tls.Config{ServerName: u.Hostname(), MinVersion: tls.VersionTLS12}}).DialContext(ctx, "tcp", c.where)
+	dial := (&net.Dialer{}).DialContext
+	if u.Scheme == "rediss" {
+		dial = (&tls.Dialer{Config: &tls.Config{ServerName: u.Hostname(), MinVersion: tls.VersionTLS12}}).DialContext
 	}
+	conn, err := dial(ctx, "tcp", c.where)
 	if c.err = err; err != nil {
 		return c
 	}
@@ -55,6 +55,9 @@ func pingRedis(ctx context.Context, rawURL string) (c *contact) {
 			auth = []string{"AUTH", user, password}
 		}
 		commands = append(commands, auth)
+	}
+	if database := strings.Trim(u.Path, "/"); database != "" {
+		commands = append(commands, []string{"SELECT", database})
 	}
 	replies := bufio.NewReader(conn)
 	for _, command := range append(commands, []string{"PING"}) {
