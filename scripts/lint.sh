@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Looks over every Go module without running its tests: format, vet, old idioms,
-# staticcheck, a tidy go.mod; and that nothing ignored is committed.
+# staticcheck, a tidy go.mod; that it builds for all systems that are released, and
+# that nothing ignored is committed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 failed=0
@@ -33,5 +34,8 @@ for module in $(scripts/modules.sh); do
     silent 'staticcheck' "$staticcheck" -tags prove ./...
     silent 'go mod tidy -diff' go mod tidy -diff
     popd >/dev/null
+done
+for system in darwin freebsd; do # others that are released, see tools/release
+    silent "go build for $system" env GOOS=$system CGO_ENABLED=0 go build ./...
 done
 exit $failed

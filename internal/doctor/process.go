@@ -32,7 +32,7 @@ func readProcess(root string) *process {
 	}
 	var limit syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) == nil {
-		p.descriptors = limit.Cur // the runtime has raised it as far as it may
+		p.descriptors = uint64(limit.Cur) // signed on FreeBSD; the runtime has raised it as far as it may
 	}
 	p.memory = machineMemory(root)
 	p.readGroups(root)
