@@ -1,9 +1,11 @@
 package admin
 
 import (
+	"io"
 	"net/http"
 	"net/http/pprof"
 	runtimepprof "runtime/pprof"
+	"time"
 )
 
 // pprofRoutes is mounted by hand: importing net/http/pprof registers it with
@@ -12,11 +14,33 @@ func pprofRoutes() []route {
 	return []route{
 		{http.MethodGet, "/debug/pprof/", http.HandlerFunc(pprof.Index)},
 		{http.MethodGet, "/debug/pprof/cmdline", http.HandlerFunc(pprof.Cmdline)},
-		{http.MethodGet, "/debug/pprof/profile", http.HandlerFunc(pprof.Profile)},
+		{http.MethodGet, "/debug/pprof/profile", http.HandlerFunc(cpuProfile)},
 		{http.MethodGet, "/debug/pprof/symbol", http.HandlerFunc(pprof.Symbol)},
 		{http.MethodGet, "/debug/pprof/trace", http.HandlerFunc(pprof.Trace)},
 		{http.MethodGet, "/debug/pprof/{profile}", http.HandlerFunc(namedProfile)},
 	}
+}
+
+// profileWait is longer than the monitor's own profile of a late scheduler takes.
+const profileWait = time.Second
+
+// cpuProfile waits for that to end: a process has one at a time, and both are
+// wanted when it is slow.
+func cpuProfile(w http.ResponseWriter, r *http.Request) {
+	for end := time.Now().Add(profileWait); runtimepprof.StartCPUProfile(io.Discard) != nil; {
+		if time.Now().After(end) {
+			refuse(w, &refusal{status: http.StatusServiceUnavailable, code: "profile_failed",
+				message: "another CPU profile is being taken; try again when it has ended"})
+			return
+		}
+		select {
+		case <-time.After(profileWait / 20):
+		case <-r.Context().Done():
+			return
+		}
+	}
+	runtimepprof.StopCPUProfile()
+	pprof.Profile(w, r)
 }
 
 func namedProfile(w http.ResponseWriter, r *http.Request) {

@@ -3,10 +3,13 @@ package admin
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"runtime/pprof"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestProbes(t *testing.T) {
@@ -100,5 +103,19 @@ func TestPprof(t *testing.T) {
 		if w.Code != 200 || w.Header().Get("Content-Type") != "application/octet-stream" {
 			t.Errorf("%s: got %d %q", path, w.Code, w.Header().Get("Content-Type"))
 		}
+	}
+}
+
+// TestCPUProfileInTurn: a process takes one CPU profile at a time. A short one of
+// somebody else's is waited for, a long one is said.
+func TestCPUProfileInTurn(t *testing.T) {
+	f := newFixture(t, allOn(), allParts())
+	if err := pprof.StartCPUProfile(io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	wantRefusal(t, f.ask("GET", "/admin/debug/pprof/profile?seconds=1", ""), 503, "profile_failed")
+	time.AfterFunc(profileWait/4, pprof.StopCPUProfile)
+	if w := f.ask("GET", "/admin/debug/pprof/profile?seconds=1", ""); w.Code != 200 || w.Body.Len() == 0 {
+		t.Errorf("after another one: got %d %s", w.Code, w.Body)
 	}
 }
