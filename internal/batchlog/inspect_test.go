@@ -3,18 +3,26 @@ package batchlog
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
-// TestInstance: the name stays with the directory.
+// TestInstance: the name stays with the directory, and no other has it.
 func TestInstance(t *testing.T) {
 	dir := t.TempDir()
 	host, err := os.Hostname()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if name, err := Instance(dir); err != nil || name != host {
-		t.Errorf("at first %q, %v, want %q", name, err, host)
+	first, err := Instance(dir)
+	if err != nil || !strings.HasPrefix(first, host+"-") {
+		t.Errorf("at first %q, %v, want %s- and more", first, err, host)
+	}
+	if name, err := Instance(dir); err != nil || name != first {
+		t.Errorf("again %q, %v, want %q", name, err, first)
+	}
+	if name, err := Instance(t.TempDir()); err != nil || name == first {
+		t.Errorf("another directory has the same name %q, %v", name, err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, instanceFile), []byte("made-elsewhere\n"), 0o600); err != nil {
 		t.Fatal(err)

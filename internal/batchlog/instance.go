@@ -1,6 +1,7 @@
 package batchlog
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,7 +11,8 @@ import (
 )
 
 // Instance is the name under which a data directory's rows are in the sink: that
-// of the machine where the directory was made. It is kept there, since the
+// of the machine where the directory was made, with a few letters of its own, since
+// a machine may have several or lose one and make another. It is kept there: the
 // balance of the log goes over the life of the directory, and containers get a new
 // name with every start.
 func Instance(dataDir string) (string, error) {
@@ -21,6 +23,7 @@ func Instance(dataDir string) (string, error) {
 	if name, err = os.Hostname(); err != nil {
 		return "", fmt.Errorf("the name of this machine: %w", err)
 	}
+	name += "-" + strings.ToLower(rand.Text()[:6])
 	if err := os.WriteFile(filepath.Join(dataDir, instanceFile), []byte(name+"\n"), 0o600); err != nil {
 		return "", fmt.Errorf("keep the name of this machine: %w", err)
 	}

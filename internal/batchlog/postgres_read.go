@@ -12,6 +12,11 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
+// othersLater is for how long the rows of other instances outlive max_age here: each
+// deletes its own and counts them for its audit. Those of one that has ended are
+// deleted by the others.
+const othersLater = 10 * retireEvery
+
 // retire deletes by age, then by size: an estimate of what the rows that are
 // there take, since the files of a table do not shrink when rows go.
 func (s *postgresSink) retire(ctx context.Context, keep RetentionConfig, now time.Time) (own int, more bool, err error) {
@@ -24,7 +29,9 @@ func (s *postgresSink) retire(ctx context.Context, keep RetentionConfig, now tim
 		if keep.MaxAge > 0 {
 			// By the key, which begins with a time: looking for rows that are not there
 			// must not read the table.
-			deleted, own, err = s.deleteStep(ctx, conn, fmt.Sprintf(step, "WHERE id < $2::uuid"), retireStep, firstID(now.Add(-keep.MaxAge)))
+			due := now.Add(-keep.MaxAge)
+			deleted, own, err = s.deleteStep(ctx, conn, fmt.Sprintf(step, "WHERE id < $2::uuid AND (instance = $3 OR id < $4::uuid)"),
+				retireStep, firstID(due), s.instance, firstID(due.Add(-othersLater)))
 			if err != nil {
 				return err
 			}

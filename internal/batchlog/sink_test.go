@@ -291,6 +291,15 @@ func TestRetention(t *testing.T) {
 		if n, err := l.count(t.Context(), "here"); n != 10 || err != nil {
 			t.Errorf("%d are left, %v", n, err)
 		}
+		if _, ok := l.(*postgresSink); ok { // others delete theirs, and count them
+			store(3, 24*time.Hour+time.Minute, "old", "elsewhere")
+			if own := retire(RetentionConfig{MaxAge: 24 * time.Hour}); own != 0 {
+				t.Errorf("%d of ours were deleted with those of others", own)
+			}
+			if n, err := l.count(t.Context(), "elsewhere"); n != 3 || err != nil {
+				t.Errorf("%d rows are left of the other instance, %v, want the 3 that it deletes itself", n, err)
+			}
+		}
 		noise := make([]byte, 2000)
 		rand.Read(noise)
 		text := hex.EncodeToString(noise)
