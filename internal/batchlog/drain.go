@@ -168,7 +168,7 @@ func (l *Log) failed(ctx context.Context, err error, v verdict) {
 		report = l.log.Error
 	}
 	report("conversations cannot be stored; they stay in the spool, and are tried again", "sink", l.sink.name(), "error", err,
-		"attempt", l.failures, "next_in", l.delay.Round(time.Millisecond), "spooled", l.queue.Stats().Spooled)
+		"attempt", l.failures, "next_in_ms", l.delay.Milliseconds(), "spooled", l.queue.Stats().Spooled)
 }
 
 func (l *Log) succeeded() {
