@@ -158,7 +158,8 @@ func cleanPath(p string) string {
 }
 
 // compileGlobs turns path globs into expressions: `*` stands for anything within
-// a segment, `**` across segments, `?` for one character.
+// a segment, `**` across segments, `?` for one character. A segment `**` may also be
+// none: `/a/**` is /a with all that is below, for paths lose the slash at their end.
 func compileGlobs(globs []string) ([]*regexp.Regexp, error) {
 	var out []*regexp.Regexp
 	for _, g := range globs {
@@ -166,6 +167,9 @@ func compileGlobs(globs []string) ([]*regexp.Regexp, error) {
 		b.WriteString(`\A`)
 		for i := 0; i < len(g); i++ {
 			switch {
+			case g[i:] == "/**", strings.HasPrefix(g[i:], "/**/"):
+				b.WriteString(`(?s:/.*)?`)
+				i += 2
 			case strings.HasPrefix(g[i:], "**"):
 				b.WriteString(`(?s:.*)`)
 				i++

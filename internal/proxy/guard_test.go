@@ -115,21 +115,23 @@ func TestClientKeys(t *testing.T) {
 func TestRoutes(t *testing.T) {
 	b := newBackend(t)
 	b.always(okJSON)
-	deny := start(t, func(cfg *config.Config) { cfg.Routes.Deny = []string{"/api/delete", "/api/blobs/*", "/private/**"} }, b)
+	deny := start(t, func(cfg *config.Config) {
+		cfg.Routes.Deny = []string{"/api/delete", "/api/blobs/*", "/private/**", "/deep/**/x"}
+	}, b)
 	for _, path := range []string{
 		"/api/delete", "/api/delete/", "//api//delete", "/api/./delete", "/x/../api/delete", "/api/%64elete", "/api%2Fdelete", "/api/x/%2e%2e/delete",
-		"/api/delete?x=1", "/%2e%2e/api/delete", "http://localhost/api/delete", "/api/blobs/sha256:1", "/private/a/b", "/private/a/", "/x/..%2Fprivate%2Fa",
+		"/api/delete?x=1", "/%2e%2e/api/delete", "http://localhost/api/delete", "/api/blobs/sha256:1", "/private/a/b", "/private/a/", "/private", "/private/", "/deep/x", "/deep/a/b/x", "/x/..%2Fprivate%2Fa",
 	} {
 		refused(t, deny, get(path), http.StatusForbidden, "route_closed")
 	}
-	for _, path := range []string{"/api/deleted", "/api/blobs/a/b", "/x?/api/delete", "/api/delete/x", "/xprivate/a", "/api/..%2Fx"} {
+	for _, path := range []string{"/api/deleted", "/api/blobs/a/b", "/x?/api/delete", "/api/delete/x", "/xprivate/a", "/privately", "/deep", "/deepx", "/api/..%2Fx"} {
 		passes(t, deny, get(path))
 	}
 	allow := start(t, func(cfg *config.Config) { cfg.Routes.Allow = []string{"/v1/**", "/api/ta?s"} }, b)
-	for _, path := range []string{"/v1/models", "/v1/models/org%2Fname", "/api/tags", "/x/../v1/models"} {
+	for _, path := range []string{"/v1", "/v1/", "/v1/models", "/v1/models/org%2Fname", "/api/tags", "/x/../v1/models"} {
 		passes(t, allow, get(path))
 	}
-	for _, path := range []string{"/", "/v1", "/api/chat", "/v1/../api/chat", "/v1/%2e%2e/api/chat", "/v1/..%2Fapi%2Fchat", "/V1/models", "/api/ta/s"} {
+	for _, path := range []string{"/", "/v11", "/api/chat", "/v1/../api/chat", "/v1/%2e%2e/api/chat", "/v1/..%2Fapi%2Fchat", "/V1/models", "/api/ta/s"} {
 		refused(t, allow, get(path), http.StatusForbidden, "route_closed")
 	}
 }
