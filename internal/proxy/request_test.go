@@ -132,6 +132,10 @@ func TestTarget(t *testing.T) {
 	if got := <-lines; got != "OPTIONS * HTTP/1.1" {
 		t.Errorf("OPTIONS *: the backend got %q", got)
 	}
+	do(t, based.addr, "OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	if got := <-lines; got != "OPTIONS * HTTP/1.1" {
+		t.Errorf("OPTIONS * with a path in the upstream's URL: the backend got %q", got)
+	}
 }
 
 func TestMethods(t *testing.T) {

@@ -162,7 +162,7 @@ func (u *Upstream) send(ctx context.Context, c *Call, l lease, home string) (*An
 	}
 	res, err := u.transport.RoundTrip(ctx, &wire.Request{
 		Method:        c.Method,
-		Target:        u.base + c.Target,
+		Target:        u.target(c),
 		Header:        u.header(c, home),
 		Body:          c.Body,
 		Stream:        c.Stream,
@@ -189,6 +189,15 @@ func (u *Upstream) send(ctx context.Context, c *Call, l lease, home string) (*An
 	failure := u.explain(err)
 	c.ended(failure)
 	return nil, failure
+}
+
+// target is the call's target below the upstream's path. The target * is the
+// server itself, whose path is none.
+func (u *Upstream) target(c *Call) string {
+	if c.Target == "*" {
+		return "*"
+	}
+	return u.base + c.Target
 }
 
 // ended tells of a try without an answer.
