@@ -88,6 +88,15 @@ func TestByteByByte(t *testing.T) {
 	}
 }
 
+// A head that comes with the beginning of an event does not wait for its end.
+func TestHeadBesideHalfAnEvent(t *testing.T) {
+	b := newBackend(t)
+	r := start(t, noBreaker, b)
+	_, p, body := streaming(t, r, b, okSSE+"6\r\ndata: \r\n")
+	p.chunk("1\n\n")
+	expect(t, body, "data: 1\n\n")
+}
+
 // A burst larger than any buffer, which ends in half an event: what is whole is
 // not kept back until the rest comes.
 func TestBurstThenHalfAnEvent(t *testing.T) {

@@ -23,7 +23,7 @@ type Gate interface {
 // would block it starts a goroutine which writes from then on, and queues events
 // up to its bounds; when the queue has run empty the goroutine ends.
 //
-// Put, FirstToken and Close are for one goroutine, the relay's. Abandon and the
+// Put, Flush, FirstToken and Close are for one goroutine, the relay's. Abandon and the
 // funcs that report may be called from any.
 type Buffer struct {
 	cfg    Config
@@ -111,6 +111,15 @@ func (b *Buffer) Put(p []byte, ends []int, keep, flush bool) error {
 		return b.putPaced(p, ends, keep, flush)
 	}
 	return b.put(p, ends, keep, flush)
+}
+
+// Flush lets the head go out before there is anything to put.
+func (b *Buffer) Flush() error {
+	b.out.Lock()
+	defer b.out.Unlock()
+	err := b.dst.FlushError()
+	b.failed = b.failed || err != nil
+	return err
 }
 
 // putPaced puts events one by one with the configured delay between two.

@@ -83,7 +83,8 @@ func (e *WriteError) Unwrap() error { return e.Err }
 // Events that are ready together go out in one write, and are flushed before
 // Copy waits for more. The calling goroutine does it all.
 func (r *Relay) Copy(dst Sink, src Source) error {
-	c := copying{Relay: r, dst: dst, src: src, splitter: NewSplitter(r.Framing), size: smallBuffer}
+	// The client's side may still hold back the head.
+	c := copying{Relay: r, dst: dst, src: src, splitter: NewSplitter(r.Framing), size: smallBuffer, unflushed: true}
 	defer c.release()
 	for {
 		err := c.step()
@@ -249,11 +250,17 @@ func (c *copying) write(p []byte, end bool) error {
 	return c.lost(err)
 }
 
-// put hands bytes to the buffer, which flushes by itself.
+// put hands bytes to the buffer, which flushes by itself. A head that came with
+// the beginning of an event does not wait for the event's end.
 func (c *copying) put(p []byte, end bool) error {
 	if len(p) == 0 {
-		return nil
+		if !c.unflushed || end || c.src.Ready() {
+			return nil
+		}
+		c.unflushed = false
+		return c.lost(c.Buffer.Flush())
 	}
+	c.unflushed = false
 	// An event that passes in pieces must lose none of them.
 	err := c.Buffer.Put(p, c.ends, c.Keep || c.Oversize, !end)
 	c.Keep = false
