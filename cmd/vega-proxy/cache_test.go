@@ -365,7 +365,11 @@ func TestStaleWhileOpen(t *testing.T) {
 				t.Errorf("with an open breaker: %d %v\n%s", got.status, got.header, got.body)
 			}
 		}
-		do(t, r.c, http.MethodPost, r.proxy+chatPath, chat, "Cache-Control", "no-cache").want(t, http.StatusServiceUnavailable, "breaker_open")
+		refused := do(t, r.c, http.MethodPost, r.proxy+chatPath, chat, "Cache-Control", "no-cache")
+		refused.want(t, http.StatusServiceUnavailable, "breaker_open")
+		if got := refused.header.Get("X-Vega-Cache"); got != "BYPASS" {
+			t.Errorf("a refusal before anybody was asked says X-Vega-Cache: %s", got)
+		}
 	}
 
 	// Those who asked for the same thing are refused each for itself.
@@ -374,7 +378,7 @@ func TestStaleWhileOpen(t *testing.T) {
 	for range 40 {
 		wg.Go(func() {
 			got, err := try(t.Context(), a.c, http.MethodPost, a.proxy+chatPath, with(`"seed":2`))
-			if err != nil || got.header.Get("X-Vega-Error") != "breaker_open" {
+			if err != nil || got.header.Get("X-Vega-Error") != "breaker_open" || got.header.Get("X-Vega-Cache") != "BYPASS" {
 				t.Errorf("%d %v, %v", got.status, got.header, err)
 			}
 		})
@@ -382,5 +386,42 @@ func TestStaleWhileOpen(t *testing.T) {
 	wg.Wait()
 	if n := a.breaker(a.c, "default", "status").Metrics.RejectedRequests - before; n != 40 {
 		t.Errorf("of 40 refused requests the breaker counts %d", n)
+	}
+}
+
+// A failure that is shared names the upstream that the leader asked.
+func TestSharedFailureNamesItsUpstream(t *testing.T) {
+	t.Parallel()
+	begin := make(chan struct{})
+	backend := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		<-begin
+		panic(http.ErrAbortHandler)
+	}))
+	t.Cleanup(backend.Close)
+	p, c := serve(t, upstreamAt(backend.URL)), newClient(t)
+	const clients = 8
+	answers := make([]reply, clients)
+	var wg sync.WaitGroup
+	for i := range clients {
+		wg.Go(func() { answers[i], _ = try(t.Context(), c, http.MethodPost, p.proxy+chatPath, chat) })
+	}
+	until(t, "all wait", func() bool {
+		return strings.Contains(do(t, c, http.MethodGet, p.admin+"/metrics", "").body, fmt.Sprintf("vega_requests_in_flight %d\n", clients))
+	})
+	close(begin)
+	wg.Wait()
+	shared := 0
+	for _, a := range answers {
+		a.want(t, http.StatusBadGateway, "upstream_broke")
+		status, why := a.header.Get("X-Vega-Cache"), a.header.Get("X-Vega-Cache-Reason")
+		if status == "COALESCED" {
+			shared++
+		}
+		if a.header.Get("X-Vega-Upstream") != "default" || (why == "") != (status == "COALESCED") {
+			t.Errorf("%s %q of %q", status, why, a.header.Get("X-Vega-Upstream"))
+		}
+	}
+	if shared == 0 {
+		t.Error("nobody shared the second failure")
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/vega-proxy/vega-proxy/internal/cache"
 	"github.com/vega-proxy/vega-proxy/internal/dialect"
 	"github.com/vega-proxy/vega-proxy/internal/stream"
+	"github.com/vega-proxy/vega-proxy/internal/upstream"
 )
 
 // follow answers with another request's answer, which may still be on its way.
@@ -23,7 +24,9 @@ func (x *exchange) follow(f *cache.Follower) (abort bool) {
 			if e := x.stale(err); e != nil {
 				return x.replay(e, cacheStale)
 			}
-			x.caching.status = cacheCoalesced
+			if e, ok := errors.AsType[*upstream.Error](err); ok && e.Upstream != "" { // the one that the leader asked
+				x.caching.status, x.caching.reason, x.report.served = cacheCoalesced, "", e.Upstream
+			}
 			return x.refuse(x.explain(err))
 		}
 		turn := f.Again()
@@ -54,6 +57,9 @@ func (x *exchange) share(answer *cache.Answer, reader *stream.Reader) (abort boo
 		x.conn.stall.Store(int64(settings.WriteStallTimeout))
 	}
 	sink := clientSink{ResponseWriter: x.w, flusher: flusherOf(x.w)}
+	if answer.Length != 0 && !reader.Ready() {
+		_ = sink.FlushError() // as for the leader: the head came alone
+	}
 	r := stream.Relay{
 		Framing:  splitting(t.framing),
 		Length:   answer.Length,

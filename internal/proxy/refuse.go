@@ -42,6 +42,9 @@ func (x *exchange) refuse(no *refusal) (abort bool) {
 		x.report.status = statusClientGone
 		return true
 	}
+	if x.servedBy() == "" && no.code != notCached { // nobody was asked: the cache has no part in that
+		x.caching.status = cacheBypass
+	}
 	status := statuses[no.code]
 	h := x.w.Header()
 	x.mark(h)
