@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"sync"
@@ -114,6 +115,9 @@ func (t *tlsListener) handshake(c *clientConn) {
 	ctx, cancel := context.WithTimeout(t.ctx, t.timeout)
 	defer cancel()
 	if err := conn.HandshakeContext(ctx); err != nil {
+		if e, ok := errors.AsType[tls.RecordHeaderError](err); ok && e.Conn != nil && plainRequest(e.RecordHeader) {
+			_, _ = io.WriteString(e.Conn, wantsTLS) // a lost answer to a mistake is no loss
+		}
 		conn.Close() // a client that does not speak our TLS gets the alert, no more
 		return
 	}
@@ -126,6 +130,17 @@ func (t *tlsListener) handshake(c *clientConn) {
 	case <-t.ctx.Done():
 		conn.Close()
 	}
+}
+
+const wantsTLS = "HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\nThis port speaks HTTPS: use https:// in the URL.\n"
+
+// plainRequest tells whether what should begin a TLS record begins a request.
+func plainRequest(start [5]byte) bool {
+	switch string(start[:]) {
+	case "GET /", "HEAD ", "POST ", "PUT /", "DELET", "OPTIO":
+		return true
+	}
+	return false
 }
 
 func (t *tlsListener) Accept() (net.Conn, error) {

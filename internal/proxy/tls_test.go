@@ -102,10 +102,12 @@ func TestTLS(t *testing.T) {
 		t.Errorf("ended by %v", line["ended_by"])
 	}
 
-	// Who speaks no TLS gets none, and holds nobody up.
+	// Who speaks no TLS is told to, and holds nobody up.
 	plain := dial(t, r.addr)
 	plain.send(get("/"))
-	io.Copy(io.Discard, plain) // an alert, or nothing
+	if a := plain.answer(); a.status != http.StatusBadRequest || !strings.Contains(a.body, "https://") {
+		t.Errorf("a plain request: %d %q", a.status, a.body)
+	}
 }
 
 // overHTTP2 is a client that speaks only HTTP/2, and the scheme for it.
