@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
@@ -40,14 +41,15 @@ CREATE INDEX IF NOT EXISTS set_aside_retry ON set_aside (seq) WHERE retry;`
 // it. It is opened when it is first needed.
 type aside struct {
 	path     string
-	maxBytes int64 // of payloads
+	maxBytes int64        // of payloads
+	log      *slog.Logger // hears of a file that is damaged
 
 	mu sync.Mutex // guards db
 	db *sql.DB
 }
 
 func newAside(dataDir string) *aside {
-	return &aside{path: filepath.Join(dataDir, "set-aside.db"), maxBytes: maxAsideBytes}
+	return &aside{path: filepath.Join(dataDir, "set-aside.db"), maxBytes: maxAsideBytes, log: slog.New(slog.DiscardHandler)}
 }
 
 // exists tells whether anything was ever set aside.
@@ -64,7 +66,7 @@ func (a *aside) open(ctx context.Context) (*sql.DB, error) {
 	}
 	db, err := a.tryOpen(ctx)
 	if damaged(err) {
-		if err := moveAside(a.path); err != nil {
+		if err := moveAside(a.path, err, a.log); err != nil {
 			return nil, err
 		}
 		db, err = a.tryOpen(ctx)

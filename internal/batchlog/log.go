@@ -69,6 +69,11 @@ func New(cfg Config, dataDir, instance string, log *slog.Logger, reg prometheus.
 	if err != nil {
 		return nil, err
 	}
+	if s, ok := sink.(*sqliteSink); ok {
+		s.log = log
+	}
+	setAside := newAside(dataDir)
+	setAside.log = log
 	var fsync time.Duration
 	if cfg.Spool.Fsync != "always" {
 		if fsync, err = time.ParseDuration(cfg.Spool.Fsync); err != nil {
@@ -83,7 +88,7 @@ func New(cfg Config, dataDir, instance string, log *slog.Logger, reg prometheus.
 		log.Info("conversations were left in the spool; they will be stored", "records", found.Records, "bytes", found.Bytes,
 			"damaged", found.Damaged, "state_lost", found.StateLost)
 	}
-	l := newLog(cfg, queue, sink, newAside(dataDir), reducer, instance, log, reg)
+	l := newLog(cfg, queue, sink, setAside, reducer, instance, log, reg)
 	l.key = key
 	return l, nil
 }

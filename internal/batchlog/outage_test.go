@@ -261,7 +261,12 @@ func TestDatabaseFileDamaged(t *testing.T) {
 			}
 			path := filepath.Join(dir, "conversations.db")
 			spoil(t, path)
-			l = open(t, testConfig(), dir)
+			var said bytes.Buffer
+			spoiled, err := New(testConfig(), dir, "here", slog.New(slog.NewTextHandler(&said, nil)), prometheus.NewRegistry())
+			if err != nil {
+				t.Fatal(err)
+			}
+			l = start(t, spoiled)
 			appendN(l, 3)
 			flushAll(t, l)
 			if found := all(t, l.Log, Query{}); len(found) != 3 {
@@ -270,6 +275,12 @@ func TestDatabaseFileDamaged(t *testing.T) {
 			aside, err := filepath.Glob(path + ".damaged-*")
 			if err != nil || len(aside) == 0 {
 				t.Errorf("the damaged file is gone, %v", err)
+			}
+			if err := l.stop(); err != nil {
+				t.Fatal(err)
+			}
+			if line := said.String(); len(aside) > 0 && (!strings.Contains(line, "level=ERROR") || !strings.Contains(line, "file="+aside[0])) {
+				t.Errorf("the log does not say where it is:\n%s", line)
 			}
 		})
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"os"
 	"strings"
@@ -19,6 +20,7 @@ import (
 // sqliteSink is a file. What is committed has reached the disk.
 type sqliteSink struct {
 	path, instance string
+	log            *slog.Logger // hears of a file that is put aside
 
 	mu     sync.Mutex // guards what is open, not its use
 	over   bool       // was closed
@@ -31,7 +33,7 @@ type sqliteSink struct {
 }
 
 func newSQLite(path, instance string) *sqliteSink {
-	return &sqliteSink{path: path, instance: instance}
+	return &sqliteSink{path: path, instance: instance, log: slog.New(slog.DiscardHandler)}
 }
 
 func (s *sqliteSink) name() string { return "sqlite" }
@@ -68,7 +70,7 @@ func (s *sqliteSink) open(ctx context.Context) (*sql.DB, error) {
 	}
 	db, insert, err := s.tryOpen(ctx)
 	if damaged(err) {
-		if err := moveAside(s.path); err != nil {
+		if err := moveAside(s.path, err, s.log); err != nil {
 			return nil, err
 		}
 		db, insert, err = s.tryOpen(ctx)
@@ -117,13 +119,14 @@ func damaged(err error) bool {
 }
 
 // moveAside renames a damaged database, so that what is left can be recovered.
-func moveAside(path string) error {
+func moveAside(path string, damage error, log *slog.Logger) error {
 	to := path + ".damaged-" + time.Now().UTC().Format("20060102T150405.000")
 	for _, part := range []string{"-wal", "-shm", ""} {
 		if err := os.Rename(path+part, to+part); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("put the damaged database aside: %w", err)
 		}
 	}
+	log.Error("a database is damaged: it was put aside for sqlite3's .recover, and a new one is begun", "file", to, "error", damage)
 	return nil
 }
 
@@ -131,7 +134,7 @@ func (s *sqliteSink) store(ctx context.Context, rows []*Conversation) error {
 	err := s.tryStore(ctx, rows)
 	if damaged(err) {
 		// Opening it alone might not show the damage. The next attempt begins a new one.
-		err = errors.Join(err, s.letGo(), moveAside(s.path))
+		err = errors.Join(err, s.letGo(), moveAside(s.path, err, s.log))
 	}
 	return err
 }
