@@ -7,7 +7,7 @@ export PATH := $(PATH):/usr/local/go/bin
 
 VERSION ?= $(shell git describe --always --dirty 2>/dev/null || echo dev)
 UPSTREAM ?=
-TEST_DEPS := gcc redis-server postgresql prometheus systemd node npm chromium
+TEST_DEPS := gcc redis-server postgresql pgbouncer prometheus systemd node npm chromium
 FUZZTIME ?= 10s
 ROUNDS ?= 9
 SCENARIOS ?=

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Finds the programs that tests and benchmarks need, or installs Debian's
 # packages of them: scripts/test-deps.sh NAME...
-# Names: nginx redis-server postgresql prometheus chromium node npm gcc systemd
+# Names: nginx redis-server postgresql pgbouncer prometheus chromium node npm gcc systemd
 set -euo pipefail
 
 usage() {
@@ -16,6 +16,7 @@ find_program() {
     postgresql)
         command -v initdb || ls -d /usr/lib/postgresql/*/bin/initdb 2>/dev/null | sort -V | tail -n 1 | grep . ;;
     nginx) command -v nginx || command -v /usr/sbin/nginx ;;
+    pgbouncer) command -v pgbouncer || command -v /usr/sbin/pgbouncer ;;
     prometheus) command -v promtool >/dev/null && command -v prometheus ;;
     redis-server) command -v redis-server || command -v valkey-server ;;
     chromium) command -v chromium || command -v chromium-browser || command -v google-chrome ;;
@@ -35,7 +36,7 @@ package() {
 [ $# -gt 0 ] || usage
 missing=()
 for name in "$@"; do
-    [[ " nginx redis-server postgresql prometheus chromium node npm gcc systemd " == *" $name "* ]] || usage
+    [[ " nginx redis-server postgresql pgbouncer prometheus chromium node npm gcc systemd " == *" $name "* ]] || usage
     if at=$(find_program "$name"); then
         echo "$name: $at"
     else

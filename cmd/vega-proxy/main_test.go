@@ -33,12 +33,13 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-func build(to string) error {
+// build builds the program, with more of go build's arguments if any.
+func build(to string, more ...string) error {
 	args := []string{"build", "-buildvcs=false", "-ldflags", "-X main.version=v0-test", "-o", to}
 	if raceEnabled {
 		args = append(args, "-race")
 	}
-	out, err := exec.Command("go", append(args, ".")...).CombinedOutput()
+	out, err := exec.Command("go", append(append(args, more...), ".")...).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("build the program: %w\n%s", err, out)
 	}

@@ -25,6 +25,7 @@ func (a *app) watch(opts *proxy.Options) {
 	opts.Begin = func(requestID string) proxy.Steps { return a.monitor.Begin(requestID) }
 	opts.Tracker = tracker{a.monitor}
 	opts.Seen = a.monitor.Seen
+	plant(opts)
 }
 
 // tracker has the monitor follow what exchanges make.

@@ -101,7 +101,13 @@ func environ(more ...string) []string {
 // begin starts the program with the arguments as they are.
 func begin(t testing.TB, env []string, args ...string) *process {
 	t.Helper()
+	return beginProgram(t, binary, env, args...)
+}
+
+func beginProgram(t testing.TB, program string, env []string, args ...string) *process {
+	t.Helper()
 	p := &process{t: t, cmd: command(t, args...), out: newText(), log: newText(), ended: make(chan struct{})}
+	p.cmd.Path, p.cmd.Args[0] = program, program
 	p.cmd.Env = environ(env...)
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.log
 	p.start()
@@ -143,7 +149,13 @@ func serve(t testing.TB, yaml string, args ...string) *process {
 
 func serveIn(t testing.TB, dataDir string, env []string, yaml string, args ...string) *process {
 	t.Helper()
-	p := begin(t, env, append([]string{
+	return serveProgram(t, binary, dataDir, env, yaml, args...)
+}
+
+// serveProgram is serveIn with another build of the program.
+func serveProgram(t testing.TB, program, dataDir string, env []string, yaml string, args ...string) *process {
+	t.Helper()
+	p := beginProgram(t, program, env, append([]string{
 		"serve", "--config", writeFile(t, "vega-proxy.yaml", yaml), "--data-dir", dataDir,
 		"--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0",
 	}, args...)...)

@@ -1,5 +1,5 @@
 // Package postgres starts throwaway clusters of a real Postgres for tests, on
-// loopback and with a password. It never waits for a server longer than that
+// loopback and with a password, and poolers before them. It never waits for a server longer than that
 // takes to start, and knows no client: tests bring their own.
 package postgres
 
@@ -45,10 +45,13 @@ func New() (s *Server, err error) {
 	if s.dir, err = os.MkdirTemp("", "vega-pg"); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(s.init(), s.choosePort()); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(s.dir))
+	if err = s.init(); err == nil {
+		s.port, err = freePort()
 	}
-	if err := s.Start(); err != nil {
+	if err == nil {
+		err = s.Start()
+	}
+	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(s.dir))
 	}
 	return s, nil
@@ -102,13 +105,12 @@ func unprivileged() (*syscall.Credential, error) {
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, errors.Join(err, err2)
 }
 
-func (s *Server) choosePort() error {
+func freePort() (int, error) {
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return err
+		return 0, err
 	}
-	s.port = free.Addr().(*net.TCPAddr).Port
-	return free.Close()
+	return free.Addr().(*net.TCPAddr).Port, free.Close()
 }
 
 func (s *Server) command(program string, args ...string) *exec.Cmd {
