@@ -33,8 +33,8 @@ func (s faultySteps) Enter(step int) {
 	}
 	switch fault, _, _ := strings.Cut(s.requestID, "-"); fault {
 	case "hog":
-		for range 8 { // each has its turn of 10 ms before the probe has
-			go hogProcessor(time.Now().Add(3 * time.Second))
+		for range 40 { // each has its turn of 10 ms before the probe has
+			go hogProcessor(time.Now().Add(5 * time.Second))
 		}
 	case "lock":
 		waitForHeldLock(300 * time.Millisecond)

@@ -149,8 +149,10 @@ func (s *sqliteSink) tryStore(ctx context.Context, rows []*Conversation) error {
 		return fmt.Errorf("begin: %w", err)
 	}
 	insert := tx.StmtContext(ctx, s.insert)
+	// A context that can end costs a goroutine with each row; the transaction has it.
+	each := context.WithoutCancel(ctx)
 	for _, row := range rows {
-		if _, err := insert.ExecContext(ctx, s.row(row)...); err != nil {
+		if _, err := insert.ExecContext(each, s.row(row)...); err != nil {
 			return errors.Join(fmt.Errorf("insert: %w", err), tx.Rollback())
 		}
 	}
