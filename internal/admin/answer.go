@@ -18,7 +18,8 @@ type refusal struct {
 	status   int
 	code     string
 	message  string
-	problems []string // every single reason, where there may be many
+	problems []string       // every single reason, where there may be many
+	beside   map[string]int // what was done all the same, as in the answer that says no
 }
 
 // MarshalJSON gives every error of the API its one shape.
@@ -28,7 +29,11 @@ func (e *refusal) MarshalJSON() ([]byte, error) {
 		Message  string   `json:"message"`
 		Problems []string `json:"problems,omitempty"`
 	}
-	return json.Marshal(map[string]body{"error": {e.code, e.message, e.problems}})
+	answer := map[string]any{"error": body{e.code, e.message, e.problems}}
+	for name, n := range e.beside {
+		answer[name] = n
+	}
+	return json.Marshal(answer)
 }
 
 // action answers a request with a value for JSON, or refuses it.

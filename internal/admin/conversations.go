@@ -59,15 +59,16 @@ func (s *Server) flushLog(r *http.Request) (any, *refusal) {
 	ctx, cancel := context.WithTimeout(r.Context(), logTimeout)
 	defer cancel()
 	flushed, remaining, err := s.parts.Log.Flush(ctx)
+	done := map[string]int{"flushed": flushed, "remaining": remaining}
 	if err != nil {
 		reason := "the sink refused"
 		if ctx.Err() != nil {
 			reason = "the sink was not done while this request waited"
 		}
-		return nil, &refusal{status: http.StatusServiceUnavailable, code: "flush_failed",
+		return nil, &refusal{status: http.StatusServiceUnavailable, code: "flush_failed", beside: done,
 			message: fmt.Sprintf("%s: flushed %d, remaining %d; these stay in the spool and are tried again; sink_error in GET /admin/performance/batch/conversation-logger/stats says more", reason, flushed, remaining)}
 	}
-	return map[string]int{"flushed": flushed, "remaining": remaining}, nil
+	return done, nil
 }
 
 func (s *Server) conversations(r *http.Request) (any, *refusal) {

@@ -60,6 +60,8 @@ func TestFlush(t *testing.T) {
 				wantBody(t, w, 200, fmt.Sprintf(`{"flushed":%d,"remaining":%d}`, tt.flushed, tt.remaining))
 			} else if message := wantRefusal(t, w, tt.status, "flush_failed"); message != tt.message {
 				t.Errorf("message %q, want %q", message, tt.message)
+			} else if numbers := fmt.Sprintf(`"flushed":%d,"remaining":%d`, tt.flushed, tt.remaining); !strings.Contains(w.Body.String(), numbers) {
+				t.Errorf("%s does not say %s", w.Body, numbers)
 			}
 			if got := len(f.logged.with(t, "admin change")); got != 1 {
 				t.Errorf("%d audit lines, want 1", got)
