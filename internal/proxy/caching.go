@@ -206,7 +206,7 @@ func (x *exchange) replay(e *cache.Entry, status string) (abort bool) {
 // head completes the header of an answer that does not come from an upstream's
 // head of this moment.
 func (x *exchange) head(to http.Header, length int64, streamed bool) {
-	to["Via"] = ourVia
+	to["Via"] = x.s.hops.answer
 	if _, ok := to["Content-Type"]; !ok {
 		to["Content-Type"] = nil
 	}

@@ -22,10 +22,11 @@ type guard struct {
 	secret      bool     // an upstream's headers hold a secret that is ours to protect
 	keys        [][sha256.Size]byte
 	allow, deny []*regexp.Regexp
+	hops        *hops
 }
 
-func newGuard(cfg Config, loopback, secret bool) (*guard, error) {
-	g := &guard{loopback: loopback, secret: secret}
+func newGuard(cfg Config, hops *hops, loopback, secret bool) (*guard, error) {
+	g := &guard{hops: hops, loopback: loopback, secret: secret}
 	for _, h := range cfg.AllowedHosts {
 		g.hosts = append(g.hosts, strings.ToLower(h))
 	}
@@ -56,7 +57,7 @@ func (g *guard) check(r *http.Request, path string) *refusal {
 		return &refusal{code: unauthorized, message: "a valid client key is needed, as Authorization: Bearer or X-API-Key"}
 	case len(g.allow) > 0 && !matchAny(g.allow, path), matchAny(g.deny, path):
 		return &refusal{code: routeClosed, message: "this path is closed by routes.allow or routes.deny"}
-	case viaUs(r.Header):
+	case g.hops.met(r.Header):
 		return &refusal{code: loopDetected, message: "this request has passed this proxy before: the upstream's URL leads back to it"}
 	}
 	return nil
@@ -131,18 +132,6 @@ func hostName(host string) string {
 		return h
 	}
 	return strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
-}
-
-// viaUs tells whether a Via names this proxy.
-func viaUs(h http.Header) bool {
-	for _, via := range h["Via"] {
-		for hop := range strings.SplitSeq(via, ",") {
-			if fields := strings.Fields(hop); len(fields) > 1 && strings.EqualFold(fields[1], viaName) {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // cleanPath is the decoded path as routes are matched on it: without empty and

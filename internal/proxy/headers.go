@@ -12,7 +12,6 @@ import (
 )
 
 const (
-	viaName      = "vega-proxy"
 	headerID     = "X-Vega-Request-Id"
 	headerUp     = "X-Vega-Upstream"
 	headerCache  = "X-Vega-Cache"
@@ -66,7 +65,7 @@ func (x *exchange) outbound() http.Header {
 	if x.r.TLS != nil {
 		proto = "https"
 	}
-	values := []string{x.r.Host, proto, via(x.r.ProtoMajor, x.r.ProtoMinor)}
+	values := []string{x.r.Host, proto, x.s.hops.received(x.r.ProtoMajor, x.r.ProtoMinor)}
 	h["X-Forwarded-Host"], h["X-Forwarded-Proto"] = values[0:1:1], values[1:2:2]
 	if hops := h["Via"]; len(hops) > 0 {
 		h["Via"] = append(hops, values[2])
@@ -76,29 +75,15 @@ func (x *exchange) outbound() http.Header {
 	return h
 }
 
-var ourVia = []string{"1.1 " + viaName}
-
-// via is our own mark, with the version of the message as it was received.
-func via(major, minor int) string {
-	switch {
-	case major == 2:
-		return "2.0 " + viaName
-	case major == 1 && minor == 0:
-		return "1.0 " + viaName
-	default:
-		return "1.1 " + viaName
-	}
-}
-
 // inbound copies an answer's header to the client's, adding our own marks.
 func (x *exchange) inbound(from http.Header) {
 	stripHops(from)
 	to := x.w.Header()
 	maps.Copy(to, from)
 	if hops := from["Via"]; len(hops) > 0 {
-		to["Via"] = append(hops, ourVia[0])
+		to["Via"] = append(hops, x.s.hops.http11)
 	} else {
-		to["Via"] = ourVia
+		to["Via"] = x.s.hops.answer
 	}
 	for _, name := range [...]string{"Date", "Content-Type"} {
 		if _, ok := to[name]; !ok {

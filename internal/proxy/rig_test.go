@@ -4,7 +4,10 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"net/http"
+	"regexp"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -189,4 +192,15 @@ func (l lines) Handle(_ context.Context, r slog.Record) error {
 	})
 	l <- line
 	return nil
+}
+
+var ownName = regexp.MustCompile(`\Avega-proxy-[0-9a-z]{8}\z`)
+
+// wantVia wants a Via that begins so and ends with a proxy's own name.
+func wantVia(t testing.TB, h http.Header, before string) {
+	t.Helper()
+	via := strings.Join(h["Via"], ", ")
+	if name, ok := strings.CutPrefix(via, before); !ok || !ownName.MatchString(name) {
+		t.Errorf("Via %q, want %q and a name", via, before)
+	}
 }

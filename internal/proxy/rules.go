@@ -51,7 +51,7 @@ type rules struct {
 }
 
 func (s *Server) newRules(set Settings) (*rules, error) {
-	g, err := newGuard(set.Config, s.loopback, set.Secret)
+	g, err := newGuard(set.Config, s.hops, s.loopback, set.Secret)
 	if err != nil {
 		return nil, err
 	}

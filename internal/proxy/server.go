@@ -67,6 +67,7 @@ type Server struct {
 	opts        Options // its Settings are empty: rules holds those in force
 	cfg         Config  // the listener's, for as long as it lives
 	loopback    bool
+	hops        *hops
 	rules       atomic.Pointer[rules]
 	certificate atomic.Pointer[tls.Certificate] // nil is cleartext
 	held        allowance                       // for records in the making
@@ -86,6 +87,7 @@ func New(opts Options) (*Server, error) {
 		opts:     opts,
 		cfg:      opts.Settings.Config,
 		loopback: opts.Loopback,
+		hops:     newHops(),
 		seen:     cache.NewMemo[seen](seenBodies),
 		idle:     make(chan struct{}),
 	}
