@@ -82,14 +82,7 @@ func (a *aside) tryOpen(ctx context.Context) (*sql.DB, error) {
 	if err := touchPrivate(a.path); err != nil {
 		return nil, err
 	}
-	db, err := openSQLite(a.path)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := db.ExecContext(ctx, asideSchema); err != nil {
-		return nil, errors.Join(fmt.Errorf("open %s: %w", a.path, err), db.Close())
-	}
-	return db, nil
+	return openSQLite(ctx, a.path, asideSchema)
 }
 
 // put keeps a record, and returns how many of the oldest it had to give up for

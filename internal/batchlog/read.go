@@ -63,6 +63,9 @@ func readRecord(r *Record, instance string) *Conversation {
 // readableError takes credentials out of an error: an upstream may have put the
 // key that it refused into it.
 func readableError(cl *cleaner, text string) string {
+	if text == "" {
+		return ""
+	}
 	text, _ = builtin.text(cl.text(text))
 	return text
 }

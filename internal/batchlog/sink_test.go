@@ -323,6 +323,23 @@ func TestRetention(t *testing.T) {
 	})
 }
 
+// TestSQLiteFile: what a file is made with cannot be changed later, and SQLite
+// says nothing of a setting that comes too late.
+func TestSQLiteFile(t *testing.T) {
+	s := newSQLite(t.TempDir()+"/x.db", "here")
+	defer s.close()
+	writer, err := s.open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pragma, want := range map[string]string{"page_size": "16384", "auto_vacuum": "2", "journal_mode": "wal", "synchronous": "2"} {
+		var got string
+		if err := writer.QueryRowContext(t.Context(), "PRAGMA "+pragma).Scan(&got); got != want || err != nil {
+			t.Errorf("%s is %q, %v; want %q", pragma, got, err, want)
+		}
+	}
+}
+
 // TestSchemaIsPrinted: whoever runs it by hand needs no migration.
 func TestSchemaIsPrinted(t *testing.T) {
 	cfg := testConfig()

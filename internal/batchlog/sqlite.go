@@ -3,6 +3,7 @@ package batchlog
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unsafe"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -24,12 +26,13 @@ type sqliteSink struct {
 
 	mu     sync.Mutex // guards what is open, not its use
 	over   bool       // was closed
-	writer *sql.DB
+	file   *sql.DB
+	writer *sql.Conn // the only one of file
 	reader *sql.DB
 
 	// Owned by the goroutine that stores.
-	insert *sql.Stmt
-	args   [len(columns)]any
+	insert driver.Stmt // of the writer
+	args   [len(columns)]driver.NamedValue
 }
 
 func newSQLite(path, instance string) *sqliteSink {
@@ -38,20 +41,26 @@ func newSQLite(path, instance string) *sqliteSink {
 
 func (s *sqliteSink) name() string { return "sqlite" }
 
-// openSQLite opens a file with the settings that all of ours have: readers do
-// not wait for the writer, a commit is on the disk, and what is deleted can be
-// given back.
-func openSQLite(path string, extra ...string) (*sql.DB, error) {
-	pragmas := append([]string{
-		"_pragma=busy_timeout(5000)", "_pragma=page_size(8192)", "_pragma=auto_vacuum(INCREMENTAL)", "_pragma=journal_mode(WAL)",
-		"_pragma=synchronous(FULL)", "_pragma=journal_size_limit(67108864)", "_txlock=immediate",
-	}, extra...)
-	name := "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + strings.Join(pragmas, "&")
+// sqliteFile is how our files are made: with pages in which rows of some KiB leave
+// little room unused, so that what is deleted can be given back, and so that
+// readers do not wait for the writer. The size of a page comes first, since the
+// others write one. A file that is there keeps its own.
+const sqliteFile = "PRAGMA page_size = 16384; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;"
+
+// openSQLite opens a file with the settings that all of ours have: a commit is on
+// the disk. The schema makes it where there is none.
+func openSQLite(ctx context.Context, path, schema string) (*sql.DB, error) {
+	name := "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + strings.Join([]string{
+		"_pragma=busy_timeout(5000)", "_pragma=synchronous(FULL)", "_pragma=journal_size_limit(67108864)", "_txlock=immediate",
+	}, "&")
 	db, err := sql.Open("sqlite", name)
 	if err != nil {
 		return nil, err
 	}
 	db.SetMaxOpenConns(1)
+	if _, err = db.ExecContext(ctx, sqliteFile+schema); err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), db.Close())
+	}
 	return db, nil
 }
 
@@ -61,46 +70,42 @@ var sqliteInsert = "INSERT INTO conversations (" + columnNames() + ") VALUES (?"
 
 // open opens the file to write, makes it where there is none, and puts one that
 // is damaged aside.
-func (s *sqliteSink) open(ctx context.Context) (*sql.DB, error) {
+func (s *sqliteSink) open(ctx context.Context) (*sql.Conn, error) {
 	s.mu.Lock()
-	db := s.writer
+	writer := s.writer
 	s.mu.Unlock()
-	if db != nil {
-		return db, nil
+	if writer != nil {
+		return writer, nil
 	}
-	db, insert, err := s.tryOpen(ctx)
+	err := s.tryOpen(ctx)
 	if damaged(err) {
 		if err := moveAside(s.path, err, s.log); err != nil {
 			return nil, err
 		}
-		db, insert, err = s.tryOpen(ctx)
+		err = s.tryOpen(ctx)
 	}
-	if err != nil {
-		return nil, err
-	}
-	s.insert = insert
-	s.mu.Lock()
-	s.writer = db
-	s.mu.Unlock()
-	return db, nil
+	return s.writer, err
 }
 
-func (s *sqliteSink) tryOpen(ctx context.Context) (*sql.DB, *sql.Stmt, error) {
+func (s *sqliteSink) tryOpen(ctx context.Context) error {
 	if err := touchPrivate(s.path); err != nil {
-		return nil, nil, err
+		return err
 	}
-	db, err := openSQLite(s.path)
+	file, err := openSQLite(ctx, s.path, sqliteSchema)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	_, err = db.ExecContext(ctx, sqliteSchema)
+	writer, err := file.Conn(ctx)
 	if err == nil {
-		var insert *sql.Stmt
-		if insert, err = db.PrepareContext(ctx, sqliteInsert); err == nil {
-			return db, insert, nil
-		}
+		err = writer.Raw(s.prepare)
 	}
-	return nil, nil, errors.Join(fmt.Errorf("open %s: %w", s.path, err), db.Close())
+	if err != nil {
+		return errors.Join(fmt.Errorf("open %s: %w", s.path, err), file.Close())
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.file, s.writer = file, writer
+	return nil
 }
 
 // touchPrivate makes a file that only its owner can read, where there is none.
@@ -140,19 +145,34 @@ func (s *sqliteSink) store(ctx context.Context, rows []*Conversation) error {
 }
 
 func (s *sqliteSink) tryStore(ctx context.Context, rows []*Conversation) error {
-	db, err := s.open(ctx)
+	writer, err := s.open(ctx)
 	if err != nil {
 		return err
 	}
-	tx, err := db.BeginTx(ctx, nil)
+	return writer.Raw(func(conn any) error { return s.transact(ctx, conn.(driver.ConnBeginTx), rows) })
+}
+
+// prepare keeps the statement that inserts, until letGo.
+func (s *sqliteSink) prepare(conn any) (err error) {
+	s.insert, err = conn.(driver.Conn).Prepare(sqliteInsert)
+	return err
+}
+
+// transact stores rows by the driver's own interface: with 38 values in a row, what
+// database/sql does to each of them is felt.
+func (s *sqliteSink) transact(ctx context.Context, conn driver.ConnBeginTx, rows []*Conversation) error {
+	tx, err := conn.BeginTx(ctx, driver.TxOptions{})
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
-	insert := tx.StmtContext(ctx, s.insert)
-	// A context that can end costs a goroutine with each row; the transaction has it.
+	insert := s.insert.(driver.StmtExecContext)
+	// A context that can end costs a goroutine with each row.
 	each := context.WithoutCancel(ctx)
 	for _, row := range rows {
-		if _, err := insert.ExecContext(each, s.row(row)...); err != nil {
+		if err = ctx.Err(); err == nil {
+			_, err = insert.ExecContext(each, s.row(row))
+		}
+		if err != nil {
 			return errors.Join(fmt.Errorf("insert: %w", err), tx.Rollback())
 		}
 	}
@@ -162,33 +182,37 @@ func (s *sqliteSink) tryStore(ctx context.Context, rows []*Conversation) error {
 	return nil
 }
 
-// row is a conversation as the statement takes it.
-func (s *sqliteSink) row(c *Conversation) []any {
+// row is a conversation as the statement takes it. The driver copies the texts.
+func (s *sqliteSink) row(c *Conversation) []driver.NamedValue {
 	for i, field := range c.fields() {
-		var value any
-		if !absent(field) {
-			switch f := field.(type) {
-			case *string:
-				value = *f
-			case *json.RawMessage:
-				value = string(*f)
-			case *time.Time:
-				value = f.UTC().Format(sqliteTime)
-			case *int64:
-				value = *f
-			case **int64:
-				value = **f
-			case *float64:
-				value = *f
-			case **float64:
-				value = **f
-			case *bool:
-				value = *f
-			}
-		}
-		s.args[i] = value
+		s.args[i] = driver.NamedValue{Ordinal: i + 1, Value: sqliteValue(field)}
 	}
 	return s.args[:]
+}
+
+func sqliteValue(field any) driver.Value {
+	if absent(field) {
+		return nil
+	}
+	switch f := field.(type) {
+	case *string:
+		return *f
+	case *json.RawMessage:
+		return unsafe.String(unsafe.SliceData(*f), len(*f))
+	case *time.Time:
+		return f.UTC().Format(sqliteTime)
+	case *int64:
+		return *f
+	case **int64:
+		return **f
+	case *float64:
+		return *f
+	case **float64:
+		return **f
+	case *bool:
+		return *f
+	}
+	return nil
 }
 
 func (s *sqliteSink) judge(err error) verdict {
@@ -210,12 +234,16 @@ func (s *sqliteSink) judge(err error) verdict {
 func (s *sqliteSink) letGo() (err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, db := range []*sql.DB{s.writer, s.reader} {
+	if s.writer != nil {
+		// A statement that is open would keep the file open.
+		err = errors.Join(s.insert.Close(), s.writer.Close())
+	}
+	for _, db := range []*sql.DB{s.file, s.reader} {
 		if db != nil {
 			err = errors.Join(err, db.Close())
 		}
 	}
-	s.writer, s.reader, s.insert = nil, nil, nil
+	s.file, s.writer, s.reader, s.insert = nil, nil, nil, nil
 	return err
 }
 

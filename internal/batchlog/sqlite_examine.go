@@ -70,7 +70,11 @@ func (s *sqliteSink) try(ctx context.Context, tx *sql.Tx, x *Examination) error 
 	if err != nil {
 		return err
 	}
-	if _, err := tx.ExecContext(ctx, sqliteInsert, s.row(row)...); err != nil {
+	var values []any
+	for _, field := range row.fields() {
+		values = append(values, sqliteValue(field))
+	}
+	if _, err := tx.ExecContext(ctx, sqliteInsert, values...); err != nil {
 		return fmt.Errorf("insert: %w", err)
 	}
 	return nil

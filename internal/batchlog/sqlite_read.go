@@ -49,7 +49,7 @@ func (s *sqliteSink) retire(ctx context.Context, keep RetentionConfig, now time.
 	return own, deleted > 0, nil
 }
 
-func (s *sqliteSink) deleteStep(ctx context.Context, db *sql.DB, statement string, args ...any) (deleted, own int, err error) {
+func (s *sqliteSink) deleteStep(ctx context.Context, db *sql.Conn, statement string, args ...any) (deleted, own int, err error) {
 	rows, err := db.QueryContext(ctx, statement, args...)
 	if err != nil {
 		return 0, 0, err

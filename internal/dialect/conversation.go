@@ -152,10 +152,15 @@ func (a *assembly) document(text []byte) {
 	}
 }
 
-// saying reads a text, or parts that have one, to the end of what was said.
+// saying reads a text, or parts that have one, to the end of what was said. The
+// first text is not copied, but what follows it is.
 func saying(c *cursor, to []byte) []byte {
 	if c.peek() == '"' {
-		return append(to, c.quoted()...)
+		text := c.quoted()
+		if len(to) == 0 {
+			return text[:len(text):len(text)]
+		}
+		return append(to, text...)
 	}
 	if !c.array() {
 		return to

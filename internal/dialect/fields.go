@@ -22,10 +22,11 @@ type Fields struct {
 	Suffix string
 
 	// Messages is the conversation as JSON, as given: messages, or the input of
-	// responses if it is a list. Nil if there is none.
+	// responses if it is a list. Nil if there is none. It is a part of the body.
 	Messages []byte
 
-	// Input is what is to be embedded, as JSON, as given. Nil if there is none.
+	// Input is what is to be embedded, as JSON, as given. Nil if there is none. It
+	// is a part of the body.
 	Input []byte
 
 	// Params is a JSON object of the parameters, by one set of names for all
@@ -73,7 +74,7 @@ func (f *Fields) read(c *cursor, rt Route, name string, p *params) {
 	case "instructions":
 		f.System = textOf(c)
 	case "messages":
-		f.Messages = bytes.Clone(c.value())
+		f.Messages = c.value()
 		if rt.Op != OpOllamaGenerate {
 			f.Prompt = lastUserText(f.Messages)
 		}
@@ -84,7 +85,7 @@ func (f *Fields) read(c *cursor, rt Route, name string, p *params) {
 		}
 		value := c.value()
 		if rt.Kind == KindEmbed {
-			f.Input = bytes.Clone(value)
+			f.Input = value
 		}
 		if rt.Op != OpOllamaChat && rt.Op != OpChat {
 			f.Prompt = plainText(value)
@@ -93,10 +94,10 @@ func (f *Fields) read(c *cursor, rt Route, name string, p *params) {
 		value := c.value()
 		switch {
 		case rt.Kind == KindEmbed:
-			f.Input = bytes.Clone(value)
+			f.Input = value
 			f.Prompt = plainText(value)
 		case bytes.HasPrefix(value, []byte("[")):
-			f.Messages = bytes.Clone(value)
+			f.Messages = value
 			f.Prompt = lastUserText(value)
 		default:
 			f.Prompt = plainText(value)

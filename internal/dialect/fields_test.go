@@ -56,11 +56,12 @@ func TestReadFields(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			clear(body) // what is returned must be a copy
+			messages, input := string(f.Messages), string(f.Input)
+			clear(body) // of which the rest must be no part
 			for _, c := range []struct{ what, got, want string }{
 				{"model", f.Model, tt.model}, {"prompt", f.Prompt, tt.prompt}, {"system", f.System, tt.system},
-				{"suffix", f.Suffix, tt.suffix}, {"messages", string(f.Messages), tt.msgs},
-				{"input", string(f.Input), tt.input}, {"params", string(f.Params), tt.params},
+				{"suffix", f.Suffix, tt.suffix}, {"messages", messages, tt.msgs},
+				{"input", input, tt.input}, {"params", string(f.Params), tt.params},
 			} {
 				if c.got != c.want {
 					t.Errorf("%s:\n got %s\nwant %s", c.what, c.got, c.want)

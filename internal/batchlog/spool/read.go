@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Entry is a record as it was appended.
+// Entry is a record as it was appended. The payload is valid until the next Read.
 type Entry struct {
 	Seq     uint64
 	ID      [16]byte
@@ -61,6 +61,7 @@ const (
 func (s *Spool) Read(max int, maxBytes int) (entries []Entry, err error) {
 	s.consumer.Lock()
 	defer s.consumer.Unlock()
+	s.reader.scan.lent = false
 	size := 0
 	for len(entries) < max {
 		ok, err := s.enter()
@@ -201,7 +202,7 @@ func (s *Spool) stand() (seg *segment, moved bool) {
 func (r *reader) stand(seg *segment, off int64) {
 	r.seg = seg
 	r.readTo = max(off, headerSize)
-	r.scan = scanner{marker: seg.marker, size: seg.size, off: r.readTo, win: r.scan.win[:0]}
+	r.scan = scanner{marker: seg.marker, size: seg.size, off: r.readTo, win: r.scan.win[:0], lent: r.scan.lent}
 	r.tries = 0
 }
 

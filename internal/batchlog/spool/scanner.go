@@ -5,7 +5,6 @@ import (
 	"errors"
 	"hash/crc32"
 	"io"
-	"slices"
 )
 
 // chunk is how much is read at once, and block what is given up of it where the
@@ -28,6 +27,7 @@ type scanner struct {
 
 	base int64 // where window begins
 	win  []byte
+	lent bool  // parts of win are in use: it is not written to
 	read int64 // bytes read from src
 }
 
@@ -63,13 +63,10 @@ func (s *scanner) next() (r record, skipped span, ok bool, err error) {
 	return record{}, skipped, false, nil
 }
 
-// take returns the payload of the record that next returned last, for keeping. A
-// huge one is not copied: it gets the window.
+// take returns the payload of the record that next returned last. It stays valid
+// until lent is false again.
 func (s *scanner) take(r record) []byte {
-	if len(r.payload) <= 4*chunk {
-		return slices.Clone(r.payload)
-	}
-	s.win = nil
+	s.lent = true
 	return r.payload
 }
 
@@ -112,8 +109,8 @@ func (s *scanner) bytes(at, n int64) ([]byte, error) {
 	}
 	want := int(min(max(n, chunk), s.size-at))
 	// One huge record must not keep its memory.
-	if cap(s.win) < want || cap(s.win) > 4*chunk && want <= chunk {
-		s.win = make([]byte, want)
+	if s.lent || cap(s.win) < want || cap(s.win) > 4*chunk && want <= chunk {
+		s.win, s.lent = make([]byte, want), false
 	}
 	s.base, s.win = at, s.win[:want]
 	got, err := s.src.ReadAt(s.win, at)
