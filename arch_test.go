@@ -25,10 +25,10 @@ var arrows = map[string][]string{
 		"internal/resilience", "internal/stream", "internal/trace", "internal/upstream",
 	},
 	"internal/proxy": {
-		"internal/batchlog", "internal/cache", "internal/dialect", "internal/resilience", "internal/stream", "internal/trace",
+		"internal/batchlog", "internal/cache", "internal/dialect", "internal/poll", "internal/resilience", "internal/stream", "internal/trace",
 		"internal/upstream",
 	},
-	"internal/upstream": {"internal/resilience"},
+	"internal/upstream": {"internal/poll", "internal/resilience"},
 	"internal/cache":    {"internal/resilience", "internal/stream"},
 	"internal/batchlog": {"internal/dialect"},
 
@@ -37,6 +37,7 @@ var arrows = map[string][]string{
 	"internal/admin":      nil,
 	"internal/dialect":    nil,
 	"internal/monitor":    nil,
+	"internal/poll":       nil,
 	"internal/resilience": nil,
 	"internal/simllm":     nil,
 	"internal/stream":     nil,

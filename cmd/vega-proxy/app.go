@@ -14,6 +14,7 @@ import (
 	"github.com/vega-proxy/vega-proxy/internal/cache"
 	"github.com/vega-proxy/vega-proxy/internal/config"
 	"github.com/vega-proxy/vega-proxy/internal/monitor"
+	"github.com/vega-proxy/vega-proxy/internal/poll"
 	"github.com/vega-proxy/vega-proxy/internal/proxy"
 	"github.com/vega-proxy/vega-proxy/internal/stream"
 	"github.com/vega-proxy/vega-proxy/internal/trace"
@@ -28,6 +29,7 @@ type app struct {
 	reg   *prometheus.Registry
 
 	upstreams upstreams
+	loop      *poll.Loop // reads streamed answers; nil where the system has none
 	budget    *stream.Budget
 	streams   *stream.Registry
 	timings   timings // of the last exchanges
@@ -87,6 +89,9 @@ func newApp(cfg *config.Config, warnings []string, logTo io.Writer) (_ *app, err
 	if err := a.openTracer(); err != nil {
 		return nil, err
 	}
+	if err := a.openLoop(); err != nil {
+		return nil, err
+	}
 	if err := a.buildUpstreams(); err != nil {
 		return nil, err
 	}
@@ -105,6 +110,9 @@ func (a *app) close() {
 	}
 	if set := a.upstreams.Load(); set != nil {
 		set.Close()
+	}
+	if a.loop != nil {
+		_ = a.loop.Close() // closed already by its run, if that began
 	}
 	if a.cache != nil { // newApp came so far
 		a.cache.Close()

@@ -28,7 +28,7 @@ func (a *app) run(ctx context.Context) error {
 	defer stopBack()
 
 	var wg sync.WaitGroup
-	failed := make(chan error, 5) // each part reports once
+	failed := make(chan error, 7) // each part reports once
 	part := func(name string, run func(context.Context) error) {
 		wg.Go(func() {
 			var err error
@@ -48,6 +48,9 @@ func (a *app) run(ctx context.Context) error {
 	}
 	if a.tracer != nil {
 		part("traces", a.tracer.Run)
+	}
+	if a.loop != nil {
+		part("streams", a.runLoop)
 	}
 	part("second cache tier", a.cache.Run)
 	part("admin", func(ctx context.Context) error { return a.admin.Run(ctx, a.adminLn) })

@@ -260,11 +260,16 @@ func (x *exchange) begun() {
 	x.trackRecording()
 }
 
-// passing shares bytes of the answer before they go to this client.
-func (x *exchange) passing(p []byte) {
-	if r := x.caching.recording; r != nil && !r.Append(p) {
-		_ = r.Room(x.ctx) // its failure is the context's end, which the next read sees
-	}
+// passing shares bytes of the answer before they go to this client. It returns
+// false where the slowest of those who share must be waited for.
+func (x *exchange) passing(p []byte) bool {
+	r := x.caching.recording
+	return r == nil || r.Append(p)
+}
+
+// room waits for the slowest of those who share the answer.
+func (x *exchange) room() {
+	_ = x.caching.recording.Room(x.ctx) // its failure is the context's end, which the next read sees
 }
 
 // settled tells the flight how the answer's body ended, once the upstream's side

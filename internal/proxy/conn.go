@@ -58,12 +58,20 @@ func (c *clientConn) write(p []byte) (int, error) {
 	written := 0
 	for {
 		c.armWrite()
-		n, err := c.Conn.Write(p[written:])
+		n, err := c.writeSome(p[written:])
 		written += n
 		if again, err := c.patience(n, err); !again {
 			return written, err
 		}
 	}
+}
+
+// writeSome writes all of p, or what it can until the deadline.
+func (c *clientConn) writeSome(p []byte) (int, error) {
+	if c.openSocket() {
+		return c.held.sock.Write(p)
+	}
+	return c.Conn.Write(p)
 }
 
 // WriteBuffers writes several pieces as one, with the patience of Write.

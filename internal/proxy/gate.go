@@ -4,18 +4,16 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/vega-proxy/vega-proxy/internal/poll"
 )
 
 // held is the state of a connection whose writes must not wait for the client.
 type held struct {
-	mu    sync.Mutex // held while writing; guards all below
-	on    bool
-	kept  []byte // what the kernel did not take
-	raw   syscall.RawConn
-	try   func(fd uintptr) bool // made once: a write costs no closure
-	p     []byte
-	n     int
-	errno error
+	mu   sync.Mutex // held while writing; guards all below
+	on   bool
+	kept []byte       // what the kernel did not take
+	sock *poll.Socket // once it was asked for
 }
 
 // Hold makes writes return at once from here on: what the kernel does not take
@@ -23,38 +21,22 @@ type held struct {
 func (c *clientConn) Hold(on bool) {
 	c.held.mu.Lock()
 	defer c.held.mu.Unlock()
-	c.held.on = on && c.openRaw()
+	c.held.on = on && c.openSocket()
 }
 
-// openRaw finds the connection's descriptor. Without one, writes wait as ever.
-func (c *clientConn) openRaw() bool {
+// openSocket finds the connection's socket. Without one, writes wait as ever.
+func (c *clientConn) openSocket() bool {
 	h := &c.held
-	if h.raw != nil {
+	if h.sock != nil {
 		return true
 	}
-	raw, err := c.SyscallConn()
-	if err != nil {
+	sc, ok := c.Conn.(syscall.Conn)
+	if !ok {
 		return false
 	}
-	h.raw = raw
-	h.try = func(fd uintptr) bool {
-		for h.n < len(h.p) && h.errno == nil {
-			var n int
-			n, h.errno = ignoringEINTR(int(fd), h.p[h.n:])
-			h.n += max(n, 0)
-		}
-		return true // done for now, whatever came of it
-	}
-	return true
-}
-
-func ignoringEINTR(fd int, p []byte) (int, error) {
-	for {
-		n, err := syscall.Write(fd, p)
-		if err != syscall.EINTR {
-			return n, err
-		}
-	}
+	var err error
+	h.sock, err = poll.NewSocket(sc)
+	return err == nil
 }
 
 // Stuck tells that the client is behind.
@@ -89,16 +71,11 @@ func (c *clientConn) tryWrite(p []byte) (int, error) {
 		return len(p), nil
 	}
 	c.armWrite() // a deadline that has passed would fail the attempt
-	h.p, h.n, h.errno = p, 0, nil
-	err := h.raw.Write(h.try)
-	h.p = nil
-	switch {
-	case err != nil:
-		return h.n, err
-	case h.errno != nil && h.errno != syscall.EAGAIN:
-		return h.n, h.errno
+	n, err := h.sock.TryWrite(p)
+	if err != nil {
+		return n, err
 	}
-	h.kept = append(h.kept, p[h.n:]...)
+	h.kept = append(h.kept, p[n:]...)
 	return len(p), nil
 }
 

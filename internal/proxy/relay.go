@@ -81,7 +81,9 @@ func (x *exchange) relay() (abort bool) {
 		Event:    x.event,
 		Piece:    x.piece,
 		Last:     x.last,
+		Settle:   x.record, // SDKs stop at what is unsettled
 		Pass:     x.passing,
+		Room:     x.room,
 		Finish:   a.Upstream.FinishesAlone() || x.caching.lead != nil,
 		Gone:     x.leave,
 	}
@@ -157,8 +159,7 @@ func (x *exchange) event(ev []byte, at time.Time) {
 	x.keep(ev)
 	x.heard(signal, at)
 	if signal&(dialect.ErrorObject|dialect.Terminal) != 0 {
-		x.relaying.Keep = true
-		x.record() // SDKs stop here
+		x.relaying.Keep, x.relaying.Unsettled = true, true
 	}
 	if signal&dialect.ErrorObject == 0 && ev[0] != ':' {
 		x.begin()

@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/vega-proxy/vega-proxy/internal/config"
+	"github.com/vega-proxy/vega-proxy/internal/poll"
 	"github.com/vega-proxy/vega-proxy/internal/proxy"
 	"github.com/vega-proxy/vega-proxy/internal/resilience"
 	"github.com/vega-proxy/vega-proxy/internal/stream"
@@ -105,6 +107,30 @@ func (r *rig) start(configure func(*config.Config), urls ...string) {
 	})
 }
 
+// runLoop is a loop that runs for the length of the test; nil where the system has none.
+func runLoop(t testing.TB) *poll.Loop {
+	t.Helper()
+	loop, err := poll.New(1)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return nil
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	ran := make(chan struct{})
+	go func() {
+		defer close(ran)
+		loop.Run()
+	}()
+	t.Cleanup(func() {
+		if err := loop.Close(); err != nil {
+			t.Error(err)
+		}
+		<-ran
+	})
+	return loop
+}
+
 func (r *rig) build(cfg config.Config) *proxy.Server {
 	r.t.Helper()
 	reg := prometheus.NewRegistry()
@@ -119,7 +145,7 @@ func (r *rig) build(cfg config.Config) *proxy.Server {
 		finishes = finishes || u.OnClientGone == "finish"
 	}
 	var err error
-	r.set, err = upstream.NewSet(upstreams, cfg.Retry, cfg.Balance, upstream.NewMetrics(reg), func(resilience.Transition) {})
+	r.set, err = upstream.NewSet(upstreams, cfg.Retry, cfg.Balance, upstream.NewMetrics(reg), func(resilience.Transition) {}, runLoop(r.t))
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -113,6 +113,16 @@ func (b *Buffer) Put(p []byte, ends []int, keep, flush bool) error {
 	return b.put(p, ends, keep, flush)
 }
 
+// Direct tells that the next Put only passes its bytes on, and returns at once.
+func (b *Buffer) Direct() bool {
+	if b.gate == nil || b.cfg.ChunkDelayMS > 0 {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !b.writing
+}
+
 // Flush lets the head go out before there is anything to put.
 func (b *Buffer) Flush() error {
 	b.out.Lock()

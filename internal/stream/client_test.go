@@ -250,3 +250,31 @@ func (s *steadySource) Read(p []byte) (int, error) {
 	s.now = s.now[n:]
 	return n, nil
 }
+
+// Await has turns taken by another goroutine, now and then, as the loop of an
+// upstream does. A turn takes no time.
+func (s *steadySource) Await(turn func() bool) (turned bool, err error) {
+	if s.rnd.IntN(4) == 0 {
+		return false, s.Wait()
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for more := true; more; {
+			if err = s.Wait(); err != nil {
+				return
+			}
+			turned = true
+			began := time.Now()
+			more = turn()
+			if time.Since(began) > 0 {
+				err = errBlocked
+				return
+			}
+		}
+	}()
+	<-done
+	return turned, err
+}
+
+var errBlocked = errors.New("a turn has blocked")

@@ -17,6 +17,14 @@ type Source interface {
 	Ready() bool
 }
 
+// Awaiter is a Source that can be read in turns, by a goroutine that serves many.
+type Awaiter interface {
+	// Await is Wait, and may have turn called meanwhile, in another goroutine, each
+	// time Read will not block, for as long as turn returns true. A turn must not
+	// block. If any was called, turned is true, and what Read does now is open.
+	Await(turn func() bool) (turned bool, err error)
+}
+
 // Sink is the client's side. Write may keep bytes back until FlushError.
 type Sink interface {
 	io.Writer
@@ -32,17 +40,24 @@ type Relay struct {
 	// MaxEvent is the longest event in bytes that is held until its end.
 	MaxEvent int
 	// Event is shown each whole event before it is written, with the time at
-	// which its last byte was read. It must not keep the bytes.
+	// which its last byte was read. It must not keep the bytes. None of these
+	// funcs may block, but for those that say so: they may be called by a
+	// goroutine that serves many.
 	Event func(event []byte, at time.Time)
 	// Piece is shown all other bytes before they are written: those of a body
 	// without events, and the parts of an event longer than MaxEvent.
 	Piece func(piece []byte, at time.Time)
-	// Pass is shown all bytes in order before they go to the client. May be nil.
-	Pass func(p []byte)
+	// Settle is called, where Event has set Unsettled, before what it was shown
+	// goes out. It may block.
+	Settle func()
+	// Pass is shown all bytes in order before they go to the client. If it returns
+	// false, Room is called before the next read, and may block. Both may be nil.
+	Pass func(p []byte) bool
+	Room func()
 	// Gone is told, once, that the client gets nothing more. May be nil.
 	Gone func()
 	// Last is told that the body has ended well, before its last bytes go out; if
-	// the end was not known then, before the end does.
+	// the end was not known then, before the end does. It may block.
 	Last func()
 	// Finish goes on reading, and showing, after the client has gone.
 	Finish bool
@@ -51,6 +66,8 @@ type Relay struct {
 	Buffer *Buffer
 	// Keep is set by Event if the event must not be dropped.
 	Keep bool
+	// Unsettled is set by Event if Settle is to be called.
+	Unsettled bool
 
 	// What has passed, for whoever asks after Copy returned.
 	BytesIn, BytesOut int64
@@ -62,6 +79,8 @@ type Relay struct {
 	// Broken tells that the client has the first part of an event whose end
 	// never came: nothing can be added to the stream any more.
 	Broken bool
+
+	copying copying
 }
 
 // ReadError is the upstream's failure to deliver the body.
@@ -81,10 +100,13 @@ func (e *WriteError) Unwrap() error { return e.Err }
 // sides failed it is the *ReadError.
 //
 // Events that are ready together go out in one write, and are flushed before
-// Copy waits for more. The calling goroutine does it all.
+// Copy waits for more. The calling goroutine does it all, but for what an
+// Awaiter's does while this one sleeps.
 func (r *Relay) Copy(dst Sink, src Source) error {
 	// The client's side may still hold back the head.
-	c := copying{Relay: r, dst: dst, src: src, splitter: NewSplitter(r.Framing), size: smallBuffer, unflushed: true}
+	c := &r.copying
+	*c = copying{Relay: r, dst: dst, src: src, splitter: NewSplitter(r.Framing), size: smallBuffer, unflushed: true}
+	c.awaiter, _ = src.(Awaiter)
 	defer c.release()
 	for {
 		err := c.step()
@@ -106,11 +128,19 @@ type copying struct {
 	*Relay
 	dst      Sink
 	src      Source
+	awaiter  Awaiter // src, if it is one
 	splitter Splitter
 	size     int    // of the next buffer
 	buf      []byte // borrowed; nil while nothing is held
 	held     int    // bytes in buf that wait for their event's end
 	gone     error  // why the client no longer gets anything
+	crowded  bool   // Room is to be called
+
+	// What was read, between take and give.
+	taken   bool
+	data    []byte // with what was held before
+	whole   int    // bytes of it that are to go out
+	readErr error
 
 	ended     bool // Last was told
 	unflushed bool // the client's side may hold back bytes
@@ -118,15 +148,65 @@ type copying struct {
 	ends []int // of the events in what is to be passed; only for a Buffer
 }
 
-// step makes one read and passes on what it completed. It returns io.EOF after
-// a clean end.
+// step waits for bytes, makes one read, and passes on what it completed. It
+// returns io.EOF after a clean end.
 func (c *copying) step() error {
+	if c.crowded {
+		c.crowded = false
+		c.Relay.Room()
+	}
 	if c.held == 0 {
 		c.release()
-		if err := c.src.Wait(); err != nil && !errors.Is(err, io.EOF) {
-			return &ReadError{err}
-		}
 	}
+	switch turned, err := c.wait(); {
+	case err != nil && !errors.Is(err, io.EOF):
+		return &ReadError{err}
+	case c.taken: // in a turn, which left the rest to us
+	case turned && c.gone != nil && !c.Finish:
+		return c.gone
+	case turned:
+		return nil
+	default:
+		c.take()
+	}
+	return c.give()
+}
+
+// wait returns when there is something to take, or when turns were taken.
+func (c *copying) wait() (turned bool, err error) {
+	switch {
+	case c.easy():
+		return c.awaiter.Await(c.turn)
+	case c.held == 0:
+		return false, c.src.Wait()
+	}
+	return false, nil // Read waits
+}
+
+// easy tells that the next step blocks nowhere, as far as can be seen: the client
+// takes what comes, and nobody else is waited for.
+func (c *copying) easy() bool {
+	return c.awaiter != nil && c.gone == nil && !c.crowded && c.size == smallBuffer && c.Buffer != nil && c.Buffer.Direct()
+}
+
+// turn is a step without waiting, and tells whether the next one is such a step
+// too. If this one is not, it stops before what may block.
+func (c *copying) turn() bool {
+	c.take()
+	if c.readErr != nil || c.Unsettled || c.BytesIn == c.Length {
+		return false
+	}
+	if c.give() != nil { // c.gone
+		return false
+	}
+	if c.held == 0 {
+		c.release()
+	}
+	return c.easy()
+}
+
+// take makes one read and shows what it completed.
+func (c *copying) take() {
 	c.room()
 	n, err := c.src.Read(c.buf[c.held:])
 	at := time.Now()
@@ -134,30 +214,40 @@ func (c *copying) step() error {
 	if c.held+n == len(c.buf) {
 		c.size = max(c.size, largeBuffer)
 	}
-	data := c.buf[:c.held+n]
-	passed := c.pass(data, at)
-	end := err != nil && errors.Is(err, io.EOF)
-	if end && passed < len(data) {
-		c.last(data, passed, at)
-		passed = len(data)
+	c.data = c.buf[:c.held+n]
+	c.whole = c.pass(c.data, at)
+	c.Ended = err != nil && errors.Is(err, io.EOF)
+	if c.Ended && c.whole < len(c.data) {
+		c.last(c.data, c.whole, at)
+		c.whole = len(c.data)
 	}
-	if (end || c.BytesIn == c.Length) && !c.ended && c.Last != nil {
+	c.taken, c.readErr = true, err
+}
+
+// give passes on what take has found whole. It returns io.EOF after a clean end.
+func (c *copying) give() error {
+	c.taken = false
+	if c.Unsettled {
+		c.Settle()
+		c.Unsettled = false
+	}
+	if (c.Ended || c.BytesIn == c.Length) && !c.ended && c.Last != nil {
 		c.ended = true
 		c.Last()
 	}
-	if c.Pass != nil && passed > 0 {
-		c.Pass(data[:passed])
+	out := c.data[:c.whole]
+	if c.Pass != nil && len(out) > 0 {
+		c.crowded = !c.Pass(out)
 	}
-	c.Ended = end
-	if werr := c.write(data[:passed], end); werr != nil {
-		return werr
+	if err := c.write(out, c.Ended); err != nil {
+		return err
 	}
-	c.held = copy(c.buf, data[passed:])
+	c.held = copy(c.buf, c.data[c.whole:])
 	switch {
-	case end:
+	case c.Ended:
 		return io.EOF
-	case err != nil:
-		return &ReadError{err}
+	case c.readErr != nil:
+		return &ReadError{c.readErr}
 	}
 	return nil
 }

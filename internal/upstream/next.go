@@ -17,9 +17,10 @@ func (s *Set) Next(cfgs []Config, retry resilience.RetryConfig, balance string) 
 		leastBusy:    balance == "least_busy",
 		metrics:      s.metrics,
 		onTransition: s.onTransition,
+		loop:         s.loop,
 	}
 	for _, cfg := range cfgs {
-		u, err := newUpstream(cfg, s.Named(cfg.Name), s.onTransition)
+		u, err := newUpstream(cfg, s.Named(cfg.Name), s.onTransition, s.loop)
 		if err != nil {
 			return nil, err // nothing was opened yet
 		}

@@ -103,7 +103,7 @@ func TestRemovedUpstream(t *testing.T) {
 	old, err := NewSet([]Config{
 		{Name: "bad", URL: bad, ConnectTimeout: time.Minute, Breaker: breaker},
 		{Name: "good", URL: server(t, 200), ConnectTimeout: time.Minute, Breaker: breaker},
-	}, twice, "first", m, m.Transition)
+	}, twice, "first", m, m.Transition, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

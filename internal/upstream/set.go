@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/vega-proxy/vega-proxy/internal/poll"
 	"github.com/vega-proxy/vega-proxy/internal/resilience"
 )
 
@@ -20,11 +21,15 @@ type Set struct {
 	leastBusy    bool
 	metrics      *Metrics
 	onTransition func(resilience.Transition)
+	loop         *poll.Loop
 }
 
-// NewSet builds the upstreams. It connects to none of them.
-func NewSet(cfgs []Config, retry resilience.RetryConfig, balance string, m *Metrics, onTransition func(resilience.Transition)) (*Set, error) {
-	first := &Set{budget: resilience.NewRetryBudget(retry.BudgetPercent), metrics: m, onTransition: onTransition}
+// NewSet builds the upstreams. It connects to none of them. The loop, which may
+// be nil, reads answers for those who wait for them; see [wire.Config].
+func NewSet(
+	cfgs []Config, retry resilience.RetryConfig, balance string, m *Metrics, onTransition func(resilience.Transition), loop *poll.Loop,
+) (*Set, error) {
+	first := &Set{budget: resilience.NewRetryBudget(retry.BudgetPercent), metrics: m, onTransition: onTransition, loop: loop}
 	s, err := first.Next(cfgs, retry, balance)
 	if err != nil {
 		return nil, err

@@ -31,7 +31,7 @@ func newSet(t *testing.T, balance string, change func(i int, c *Config), urls ..
 		}
 		cfgs = append(cfgs, c)
 	}
-	s, err := NewSet(cfgs, resilience.RetryConfig{MaxAttempts: 2, BudgetPercent: 20}, balance, NewMetrics(prometheus.NewRegistry()), func(resilience.Transition) {})
+	s, err := NewSet(cfgs, resilience.RetryConfig{MaxAttempts: 2, BudgetPercent: 20}, balance, NewMetrics(prometheus.NewRegistry()), func(resilience.Transition) {}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,7 +243,7 @@ func TestBadConfig(t *testing.T) {
 		"no pair": {URL: "https://a", TLS: TLSConfig{CertFile: "/nowhere", KeyFile: "/nowhere"}},
 	} {
 		c.Name, c.Breaker = "x", breaker
-		if _, err := NewSet([]Config{c}, resilience.RetryConfig{}, "first", NewMetrics(prometheus.NewRegistry()), nil); err == nil {
+		if _, err := NewSet([]Config{c}, resilience.RetryConfig{}, "first", NewMetrics(prometheus.NewRegistry()), nil, nil); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/vega-proxy/vega-proxy/internal/poll"
 	"github.com/vega-proxy/vega-proxy/internal/resilience"
 	"github.com/vega-proxy/vega-proxy/internal/upstream/wire"
 )
@@ -52,7 +53,7 @@ func newBackend(cfg *Config, onTransition func(resilience.Transition)) *backend 
 // newUpstream builds an upstream; before, if not nil, is the one of the same name
 // that it follows, of which it takes over what the settings have not changed. It
 // changes nothing of that one.
-func newUpstream(cfg Config, before *Upstream, onTransition func(resilience.Transition)) (*Upstream, error) {
+func newUpstream(cfg Config, before *Upstream, onTransition func(resilience.Transition), loop *poll.Loop) (*Upstream, error) {
 	u, err := url.Parse(cfg.URL)
 	if err != nil {
 		return nil, fmt.Errorf("upstream %s: %w", cfg.Name, err)
@@ -87,6 +88,7 @@ func newUpstream(cfg Config, before *Upstream, onTransition func(resilience.Tran
 			FirstByteTimeout: cfg.FirstByteTimeout,
 			IdleTimeout:      cfg.IdleTimeout,
 			TLS:              tlsConfig,
+			Loop:             loop,
 		})
 	}
 	return up, nil

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/vega-proxy/vega-proxy/internal/poll"
 )
 
 // conn is one client's connection while its requests are plain. Unless said
@@ -18,12 +20,12 @@ type conn struct {
 	s      *Server
 	nc     net.Conn
 	raw    syscall.RawConn // nil without a socket
-	watch  *watcher        // nil where there is none
+	watch  *poll.Loop      // tells that the client has gone, without reading; nil where there is none
 	values context.Context // nil before the first request
 	remote string
 	header http.Header // of the answers, emptied after each
 
-	watched uint64 // the registration with watch; 0 is none
+	watched poll.Watch
 
 	in    *input // what was read and not served; nil while that is nothing
 	ahead []byte // the beginning of the next request, while in belongs to this one
@@ -40,7 +42,7 @@ type conn struct {
 	left bool // the client has gone
 }
 
-func newConn(s *Server, nc net.Conn, watch *watcher) *conn {
+func newConn(s *Server, nc net.Conn, watch *poll.Loop) *conn {
 	c := &conn{s: s, nc: nc, watch: watch}
 	if sc, ok := nc.(syscall.Conn); ok {
 		c.raw, _ = sc.SyscallConn() // without it, net/http will find out what is wrong
@@ -75,7 +77,7 @@ func (c *conn) serveRequests() bool {
 		case odd:
 			return true
 		}
-		if c.watched == 0 && c.watch.add(c) != nil {
+		if c.watched.None() && !c.beWatched() {
 			return true
 		}
 		r, x := c.request()
@@ -87,6 +89,14 @@ func (c *conn) serveRequests() bool {
 		}
 		idle = c.s.cfg.IdleTimeout
 	}
+}
+
+// beWatched has gone called when the client goes. To read instead could take the
+// beginning of the next request.
+func (c *conn) beWatched() bool {
+	var err error
+	c.watched, err = c.watch.Add(c.raw, poll.Hangup, c.gone)
+	return err == nil
 }
 
 // readHead reads until the head is whole, or odd; it returns more if it never
@@ -172,14 +182,14 @@ func (c *conn) arm(from time.Time, limit time.Duration) {
 func (c *conn) tryRead(fd uintptr) bool {
 	var again bool
 	if c.into != nil {
-		c.got, again, c.err = readSocket(fd, c.into)
+		c.got, again, c.err = poll.Read(fd, c.into)
 		return !again
 	}
 	in := c.in
 	if in == nil {
 		in = borrowInput()
 	}
-	c.got, again, c.err = readSocket(fd, in.data[in.n:])
+	c.got, again, c.err = poll.Read(fd, in.data[in.n:])
 	in.n += c.got
 	switch {
 	case in.n > 0:
@@ -234,8 +244,8 @@ func (c *conn) finish() {
 
 // handOver gives the connection to net/http, with what was not served.
 func (c *conn) handOver() {
-	if c.watched != 0 {
-		if err := c.watch.remove(c); err != nil { // closed meanwhile
+	if !c.watched.None() {
+		if err := c.watch.Remove(c.raw, c.watched); err != nil { // closed meanwhile
 			c.close()
 			return
 		}
@@ -260,8 +270,8 @@ func (c *conn) close() {
 		giveBackInput(c.in)
 		c.in = nil
 	}
-	if c.watched != 0 {
-		c.watch.forget(c)
+	if !c.watched.None() {
+		c.watch.Forget(c.watched)
 	}
 	c.nc.Close() // all that mattered was read or written before
 }

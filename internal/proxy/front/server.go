@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/vega-proxy/vega-proxy/internal/poll"
 )
 
 // Config is what a Server is built from.
@@ -53,7 +55,7 @@ type Server struct {
 	closed    bool
 	listeners map[net.Listener]struct{}
 	conns     map[*conn]struct{}
-	watch     *watcher // nil where there is none, and before Serve
+	watch     *poll.Loop // nil where there is none, and before Serve
 	unhook    func() bool
 }
 
@@ -138,7 +140,7 @@ func (s *Server) sleep(d time.Duration) bool {
 }
 
 // start notes the listener, and starts with the first one what all need.
-func (s *Server) start(ln net.Listener) (*watcher, error) {
+func (s *Server) start(ln net.Listener) (*poll.Loop, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -150,11 +152,11 @@ func (s *Server) start(ln net.Listener) (*watcher, error) {
 		return s.watch, nil
 	}
 	s.unhook = context.AfterFunc(s.base, s.endAll)
-	w, err := newWatcher()
+	w, err := poll.New(1)
 	switch {
 	case err == nil:
 		s.watch = w
-		s.wg.Go(w.run)
+		s.wg.Go(w.Run)
 	case !errors.Is(err, errors.ErrUnsupported):
 		s.cfg.Log.Warn("leaving clients cannot be watched: net/http serves all connections", "error", err)
 	}
@@ -261,7 +263,7 @@ func (s *Server) shut() ([]*conn, error) {
 		c.nc.Close() // its goroutine finds out
 	}
 	if s.watch != nil {
-		errs = append(errs, s.watch.close())
+		errs = append(errs, s.watch.Close())
 	}
 	return slices.Collect(maps.Keys(s.conns)), errors.Join(errs...)
 }

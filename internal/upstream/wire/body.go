@@ -8,6 +8,8 @@ import (
 	"io"
 	"net/http"
 	"time"
+
+	"github.com/vega-proxy/vega-proxy/internal/poll"
 )
 
 // place is where in the body's framing the next byte belongs.
@@ -31,6 +33,7 @@ type body struct {
 	c      *conn
 	sender *sender // nil if the whole request went out in the first write
 	keep   bool    // both sides and the framing allow another request
+	watch  poll.Watch
 
 	chunked, toClose bool
 	at               place
@@ -273,6 +276,7 @@ func (b *body) end(err error) {
 // release ends what else holds the connection, and tells whether it is still fit
 // for another request.
 func (b *body) release(grace time.Duration) bool {
+	b.unwatch()
 	sent := b.sender == nil || b.sender.settle(grace)
 	return b.stop() && sent
 }

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/vega-proxy/vega-proxy/internal/poll"
 )
 
 // lingerTime is how long an answer is still looked for after a failed write.
@@ -30,7 +32,8 @@ const (
 type conn struct {
 	t         *h1
 	nc        net.Conn
-	raw       syscall.RawConn
+	sock      *poll.Socket  // nc's; nil where it has none
+	rw        io.ReadWriter // sock, or else nc
 	br        *bufio.Reader
 	fields    textproto.Reader // reads header fields from br
 	born      time.Time        // all clock readings below count from here
@@ -48,6 +51,7 @@ type conn struct {
 
 	// Of the exchange in progress.
 	got     bool // a byte has come
+	trying  bool // Read must not wait
 	await   awaiting
 	sentAt  atomic.Int64 // when the request had gone out; 0 while it goes
 	writeBy time.Duration
@@ -56,6 +60,7 @@ type conn struct {
 	readBy    time.Duration // the deadline that is set; 0 is none
 	answered  bool          // the final head was read
 	lingering bool          // a write has failed, and there is no head: the deadline is final
+	awaited   chan struct{} // tells who awaits a body that it is no use any more; nil without
 }
 
 func newConn(t *h1, nc net.Conn) *conn {
@@ -63,10 +68,13 @@ func newConn(t *h1, nc net.Conn) *conn {
 	c.br = bufio.NewReaderSize(c, 4<<10)
 	c.fields.R = c.br
 	c.closeFunc = c.close
+	c.rw = nc
 	if sc, ok := nc.(syscall.Conn); ok {
-		c.raw, _ = sc.SyscallConn() // fails only for a closed connection, which nil says too
+		if sock, err := poll.NewSocket(sc); err == nil { // else it is closed, as reading will tell
+			c.sock, c.rw = sock, sock
+		}
 	}
-	c.peek = func(fd uintptr) { c.quiet = openAndQuiet(fd) }
+	c.peek = func(fd uintptr) { c.quiet = poll.Quiet(fd) }
 	t.open.Add(1)
 	return c
 }
@@ -75,6 +83,9 @@ func (c *conn) close() {
 	if c.closed.CompareAndSwap(false, true) {
 		c.nc.Close() // nothing hangs on its error: all that mattered was read or written before
 		c.t.open.Add(-1)
+		c.mu.Lock()
+		wake(c.awaited)
+		c.mu.Unlock()
 	}
 }
 
@@ -105,7 +116,7 @@ func (c *conn) clock() time.Duration { return time.Since(c.born) + 1 }
 // taken for the next request's: somebody else's words.
 func (c *conn) alive() bool {
 	// Control, not Read: the latter fails when an old read deadline has passed.
-	return c.raw != nil && c.raw.Control(c.peek) == nil && c.quiet
+	return c.sock != nil && c.sock.Raw().Control(c.peek) == nil && c.quiet
 }
 
 // due is when the read that was called at start has waited long enough; 0 never.
@@ -172,13 +183,16 @@ func (c *conn) isLingering() bool {
 
 // Read reads from the socket under the limit of the moment. It is br's source.
 func (c *conn) Read(p []byte) (int, error) {
+	if c.trying {
+		return c.tryRead(p)
+	}
 	start := c.clock()
 	for {
 		due, limit := c.due(start)
 		if err := c.arm(due, limit); err != nil {
 			return 0, err
 		}
-		n, err := c.nc.Read(p)
+		n, err := c.rw.Read(p)
 		if n > 0 {
 			c.got = true
 			return n, err
@@ -187,13 +201,19 @@ func (c *conn) Read(p []byte) (int, error) {
 			return n, err
 		}
 		if due, limit = c.due(start); due != 0 && c.clock() >= due {
-			name := timeoutFirstByte
-			if c.await == nextByte {
-				name = timeoutIdle
-			}
-			return 0, &limitError{name, limit}
+			return 0, c.overdue(limit)
 		}
 	}
+}
+
+// overdue is what is said of a byte that did not come within the limit of the
+// moment.
+func (c *conn) overdue(limit time.Duration) error {
+	name := timeoutFirstByte
+	if c.await == nextByte {
+		name = timeoutIdle
+	}
+	return &limitError{name, limit}
 }
 
 // write sends p, bounded by the first-byte limit: that long a backend may leave
@@ -208,7 +228,7 @@ func (c *conn) write(p []byte) error {
 			}
 		}
 	}
-	_, err := c.nc.Write(p)
+	_, err := c.rw.Write(p)
 	if err != nil && errors.Is(err, os.ErrDeadlineExceeded) {
 		return &limitError{timeoutFirstByte, c.t.cfg.FirstByteTimeout}
 	}

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -97,15 +98,17 @@ var certified = sync.OnceValue(func() *httptest.Server {
 	return s
 })
 
-// implementation is one of the two transports with a backend that suits it.
+// implementation is a transport with a backend that suits it, and a way to read
+// its answers.
 type implementation struct {
-	name string
-	tls  bool
+	name   string
+	tls    bool
+	looped bool // a loop's goroutine reads
 }
 
-var implementations = []implementation{{"h1", false}, {"std", true}}
+var implementations = []implementation{{name: "h1"}, {name: "std", tls: true}, {name: "h1 by a loop", looped: true}}
 
-// each runs the test against both.
+// each runs the test against all of them.
 func each(t *testing.T, test func(t *testing.T, im implementation)) {
 	for _, im := range implementations {
 		t.Run(im.name, func(t *testing.T) { test(t, im) })
@@ -163,8 +166,14 @@ func (im implementation) start(t testing.TB, play script) Transport {
 }
 
 func (im implementation) open(t testing.TB, cfg Config) Transport {
+	if im.looped {
+		cfg.Loop = runLoop(t)
+	}
 	tr := New(cfg)
 	t.Cleanup(tr.Close)
+	if im.looped {
+		return loopedTransport{tr}
+	}
 	return tr
 }
 
@@ -237,13 +246,23 @@ type nopConn struct{ net.Conn }
 
 func (nopConn) Close() error { return nil }
 
-// sizedWrites tells how large each write was.
-type sizedWrites struct {
-	net.Conn
-	sizes chan<- int
+// countedWrites counts the writes to a socket.
+type countedWrites struct {
+	syscall.Conn
+	n int
 }
 
-func (c *sizedWrites) Write(p []byte) (int, error) {
-	c.sizes <- len(p)
-	return c.Conn.Write(p)
+func (c *countedWrites) SyscallConn() (syscall.RawConn, error) {
+	raw, err := c.Conn.SyscallConn()
+	return countedRaw{raw, c}, err
+}
+
+type countedRaw struct {
+	syscall.RawConn
+	c *countedWrites
+}
+
+func (r countedRaw) Write(f func(uintptr) bool) error {
+	r.c.n++
+	return r.RawConn.Write(f)
 }

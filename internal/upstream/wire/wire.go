@@ -19,6 +19,8 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"github.com/vega-proxy/vega-proxy/internal/poll"
 )
 
 // Config describes one backend.
@@ -43,6 +45,9 @@ type Config struct {
 
 	// MaxIdle bounds the connections kept for reuse; 0 means 256.
 	MaxIdle int
+	// Loop tells of bodies that wait for their backend, so that Await costs no
+	// goroutine's waking for each piece; nil makes Await a Wait.
+	Loop *poll.Loop
 	// MaxHeaderBytes bounds an answer's head, interim answers included; 0 means 1 MiB.
 	MaxHeaderBytes int64
 }
@@ -113,7 +118,10 @@ type Response struct {
 	// return, nil for io.EOF; Ready() bool tells whether Read would return
 	// without the network. (Over TLS neither sees into net/http: Wait returns at
 	// once, Ready is false up to the end.) All are for one goroutine at a time:
-	// to end a blocked one, cancel the context.
+	// to end a blocked one, cancel the context. A cleartext body also has
+	// Await(turn func() bool) (turned bool, err error), a Wait that has turn called meanwhile, in
+	// another goroutine, each time Read will not block, for as long as turn
+	// returns true. A turn must not block.
 	//
 	// With status 101 it is an io.ReadWriteCloser over the connection, whose
 	// methods may be called at the same time; where the connection can be half
