@@ -162,21 +162,26 @@ func TestGatherWritesManyLinesAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newText()
 		g := newGather(w)
+		io.WriteString(g, "a start's\n")
 		stop := g.start()
+		synctest.Wait()
+		if got := w.String(); got != "a start's\n" {
+			t.Errorf("written at once: %q", got)
+		}
 		io.WriteString(g, "one\n")
 		io.WriteString(g, "two\n")
 		synctest.Wait()
-		if got := w.String(); got != "" {
-			t.Errorf("written at once: %q", got)
+		if got := w.String(); got != "a start's\n" {
+			t.Errorf("written soon after: %q", got)
 		}
 		time.Sleep(gatherFor)
 		synctest.Wait()
-		if got := w.String(); got != "one\ntwo\n" {
+		if got := w.String(); got != "a start's\none\ntwo\n" {
 			t.Errorf("written: %q", got)
 		}
 		io.WriteString(g, "three\n")
 		stop()
-		if got := w.String(); got != "one\ntwo\nthree\n" {
+		if got := w.String(); got != "a start's\none\ntwo\nthree\n" {
 			t.Errorf("written at the end: %q", got)
 		}
 	})

@@ -19,7 +19,8 @@ func newLogger(w io.Writer, format string, level *slog.LevelVar) *slog.Logger {
 
 // gather collects the log's lines and writes them from a goroutine of its own:
 // a busy proxy makes one system call for many, and a reader of the log that
-// falls asleep holds up nobody. It is safe for concurrent use.
+// falls asleep holds up nobody. A line after a silence is written at once. It is
+// safe for concurrent use.
 type gather struct {
 	w    io.Writer
 	wake chan struct{}
@@ -33,7 +34,7 @@ type gather struct {
 }
 
 const (
-	gatherFor   = 50 * time.Millisecond // how long a line may wait for others
+	gatherFor   = 50 * time.Millisecond // how long lines are gathered after some were written
 	gatherBytes = 1 << 20               // beyond it lines are dropped, and counted
 
 	// lastLines is how long the end of the process may wait for the log's reader.
@@ -82,13 +83,13 @@ func (g *gather) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		select {
 		case <-g.wake:
-			select {
-			case <-time.After(gatherFor):
-			case <-ctx.Done():
-			}
 		case <-ctx.Done():
 		}
 		spare = g.flush(spare)
+		select {
+		case <-time.After(gatherFor):
+		case <-ctx.Done():
+		}
 	}
 	for range 2 { // the second time for what lost may have had to say
 		spare = g.flush(spare)

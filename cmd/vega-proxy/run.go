@@ -21,6 +21,7 @@ func (a *app) ready() error {
 // and what shows them, outlives the last of them.
 func (a *app) run(ctx context.Context) error {
 	defer a.close()
+	a.announce() // in the first lines that are written; connections wait for their server meanwhile
 	defer a.lines.start()()
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -57,7 +58,6 @@ func (a *app) run(ctx context.Context) error {
 	if a.metricsLn != nil {
 		part("metrics", func(ctx context.Context) error { return a.admin.RunMetrics(ctx, a.metricsLn) })
 	}
-	a.announce()
 	defer context.AfterFunc(ctx, func() {
 		a.draining.Store(true)
 		a.log.Info("stopping", "cause", context.Cause(ctx).Error())

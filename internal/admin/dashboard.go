@@ -30,12 +30,11 @@ const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 
 func pageRoutes() []route {
-	page := dashboardFiles()["index.html"]
 	return []route{
 		{http.MethodGet, "/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Security-Policy", pagePolicy)
 			w.Header().Set("Cross-Origin-Opener-Policy", "same-origin")
-			page.serve(w, r)
+			dashboardFiles()["index.html"].serve(w, r)
 		})},
 		{http.MethodGet, "/assets/{name}", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			file, ok := dashboardFiles()[chi.URLParam(r, "name")]
@@ -55,7 +54,8 @@ type asset struct {
 	etag         string
 }
 
-// dashboardFiles are all files by their name, packed once.
+// dashboardFiles are all files by their name, packed once: when somebody asks for the
+// first, since it would be a good part of a start's work.
 var dashboardFiles = sync.OnceValue(func() map[string]*asset {
 	all := map[string]*asset{}
 	z := gzip.NewWriter(nil) // one for all: it takes the better part of a megabyte

@@ -104,19 +104,9 @@ func writeKey(dir, path string) (key string, err error) {
 	if err := errors.Join(err, f.Close()); err != nil {
 		return "", err
 	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return "", err
-	}
-	return key, syncDir(dir)
-}
-
-// syncDir makes the rename last through a power cut.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	// A power cut in the next seconds may take the name back, so that another key is
+	// made; to wait for the disk once more would hold up the start.
+	return key, os.Rename(f.Name(), path)
 }
 
 func sendable(key string) bool {

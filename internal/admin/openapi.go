@@ -17,7 +17,11 @@ import (
 var fullDescription []byte
 
 func (s *Server) openAPI(*http.Request) (any, *refusal) {
-	return json.RawMessage(s.surface.Load().description), nil
+	text, err := s.surface.Load().description()
+	if err != nil {
+		return nil, internal(err.Error())
+	}
+	return json.RawMessage(text), nil
 }
 
 // describe cuts the description down to what mux serves, and fails for a route

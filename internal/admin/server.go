@@ -14,6 +14,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"sync"
 	"sync/atomic"
 
 	"github.com/go-chi/chi/v5"
@@ -71,7 +72,7 @@ type surface struct {
 	routes      *chi.Mux        // of handler
 	handler     http.Handler
 	metrics     http.Handler
-	description []byte // the body of /admin/openapi.json
+	description func() ([]byte, error) // the body of /admin/openapi.json
 }
 
 // New builds the listener's HTTP side and starts nothing. key is what LoadKey
@@ -106,9 +107,8 @@ func (s *Server) Prepare(cfg Config, key string) (apply func(), err error) {
 	}
 	probes := s.probeRoutes()
 	next.routes = s.adminMux(cfg, probes)
-	if next.description, err = describe(next.routes, cfg.OpenMetrics); err != nil {
-		return nil, err
-	}
+	// Made when somebody asks for it: it would be most of a start's work.
+	next.description = sync.OnceValues(func() ([]byte, error) { return describe(next.routes, cfg.OpenMetrics) })
 	next.handler = s.recovered(hardened(s.guarded(limited(next.routes))))
 	next.metrics = s.recovered(hardened(limited(metricsMux(probes))))
 	return func() {

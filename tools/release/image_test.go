@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -26,7 +27,7 @@ import (
 const (
 	imageRoot = "VEGA_TEST_IMAGE_ROOT"
 	patience  = 20 * time.Second
-	megabytes = 30 // of an unpacked image, at most
+	megabytes = 30 // of an unpacked image at most, and of an idle proxy's memory
 )
 
 func open(t *testing.T) (v1.Image, v1.Config) {
@@ -89,6 +90,7 @@ func TestImageServes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	begun := time.Now()
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("%v: this needs user namespaces, which this machine may have turned off", err)
 	}
@@ -113,6 +115,11 @@ func TestImageServes(t *testing.T) {
 	if res.StatusCode != http.StatusOK {
 		t.Errorf("/readyz: %s", res.Status)
 	}
+	t.Logf("ready %v after the start, its namespaces and mounts included", time.Since(begun))
+	rss := resident(t, cmd.Process.Pid)
+	if t.Logf("idle it holds %d bytes", rss); rss > megabytes*1_000_000 {
+		t.Errorf("that is more than %d MB", megabytes)
+	}
 	check := inside(t, dir, cfg.Env, append(cfg.Healthcheck.Test[1:], "--url", admin+"/readyz"))
 	if out, err := check.CombinedOutput(); err != nil {
 		t.Errorf("the health check: %v\n%s", err, out)
@@ -126,6 +133,17 @@ func TestImageServes(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, "data", "admin-key")); err != nil {
 		t.Error(err)
 	}
+}
+
+// resident is how much memory a process holds.
+func resident(t *testing.T, pid int) (bytes int) {
+	t.Helper()
+	status := string(content(t, fmt.Sprintf("/proc/%d/status", pid)))
+	_, rest, _ := strings.Cut(status, "\nVmRSS:")
+	if n, err := fmt.Sscanf(rest, "%d kB", &bytes); n != 1 {
+		t.Fatalf("%v in %q", err, status)
+	}
+	return bytes << 10
 }
 
 // extract unpacks an image without owners and returns its size.
@@ -149,12 +167,23 @@ func extract(t *testing.T, img v1.Image, dir string) (size int64) {
 		if h.Typeflag == tar.TypeDir {
 			err = os.Mkdir(to, os.FileMode(h.Mode))
 		} else {
-			err = os.WriteFile(to, readAll(t, tr), os.FileMode(h.Mode))
+			err = writeFile(to, tr, os.FileMode(h.Mode))
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
+}
+
+// writeFile writes piece by piece, as engines do: the kernel would keep a program that
+// was written at once in huge pages, and count all of it as memory of who runs it.
+func writeFile(name string, from io.Reader, mode os.FileMode) error {
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(f, from)
+	return errors.Join(err, f.Close())
 }
 
 // inside is a command in an unpacked image, in namespaces of its own. This

@@ -33,7 +33,8 @@ type Recovery struct {
 }
 
 // Open opens the spool in cfg.Dir and locks it; it fails with ErrLocked if
-// another process has it. It starts nothing; see Run.
+// another process has it. It starts nothing, see Run, and does not wait for the disk
+// to sync.
 func Open(cfg Config) (*Spool, Recovery, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -111,18 +112,11 @@ func (s *Spool) recover(found *Recovery) error {
 	}
 	found.Segments, found.Bytes = len(segments), s.bytes
 	found.Records = s.spooled()
-
-	// Both slots, and the names they go with, hold from here on.
-	if err := s.stateFile.sync(); err != nil {
-		return err
+	s.dirDirty = true       // who made the names may not have lived to sync them
+	if st.generation == 0 { // a kill must not leave records without a state
+		return s.stateFile.write(*st)
 	}
-	if err := s.stateFile.mirror(*st); err != nil {
-		return err
-	}
-	if err := s.syncDirectory(); err != nil {
-		return err
-	}
-	return s.reap()
+	return nil
 }
 
 // findSegments reads the headers.

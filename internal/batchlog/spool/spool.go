@@ -37,6 +37,7 @@ type Spool struct {
 	// stateMu is held over the I/O of the state file, and taken before mu.
 	stateMu   sync.Mutex
 	stateFile *stateFile // guarded by stateMu
+	takenOver bool       // guarded by stateMu; see there
 
 	// syncMu is held over the I/O of a sync.
 	syncMu sync.Mutex
@@ -244,12 +245,12 @@ func (s *Spool) syncAll(ctx context.Context) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
+		// What fails is counted, and tried again with the next tick.
+		_ = s.sync()
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			// Counted, and tried again with the next tick.
-			_ = s.sync()
 		}
 	}
 }

@@ -112,10 +112,37 @@ func (s *Spool) syncDirectory() error {
 	return fmt.Errorf("sync the spool's directory: %w", err)
 }
 
+// takeOver makes durable what was found, with its names, before the first change of
+// the state is written. It is called with stateMu held.
+func (s *Spool) takeOver() error {
+	if s.takenOver {
+		return nil
+	}
+	// The newer slot may be in the kernel alone, and the older one be all that the
+	// disk has.
+	if err := s.stateFile.sync(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	st := s.state
+	s.mu.Unlock()
+	if err := s.stateFile.mirror(st); err != nil {
+		return err
+	}
+	if err := s.syncDirectory(); err != nil {
+		return err
+	}
+	s.takenOver = true
+	return nil
+}
+
 // keepState writes the state if it has changed; durable also syncs it.
 func (s *Spool) keepState(durable bool) error {
 	s.stateMu.Lock()
 	defer s.stateMu.Unlock()
+	if err := s.takeOver(); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	st, changed := s.state, s.stateAge
 	s.stateAge = false

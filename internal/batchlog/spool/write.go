@@ -160,7 +160,13 @@ func (s *Spool) newSegment(b *batch) (*segment, error) {
 	}
 	s.mu.Lock()
 	h.skipped = s.state.burned
+	running := s.running
 	s.mu.Unlock()
+	if !running { // else Run has begun with it
+		if err := s.keepState(false); err != nil {
+			s.note(err)
+		}
+	}
 	h.put(b.buf[:headerSize])
 	name := segmentName(h.first, h.marker)
 	f, err := s.dir.create(name)
