@@ -82,6 +82,19 @@ func audited(t *testing.T, args ...string) (a batchlog.Audit) {
 	return a
 }
 
+// TestLogsSaysWhatWaits: who looks before the first flush learns that there will be
+// something.
+func TestLogsSaysWhatWaits(t *testing.T) {
+	t.Parallel()
+	_, backend := simulate(t, simllm.Config{Tokens: 3})
+	p := serve(t, upstreamAt(backend)+"batchlog: {flush_interval: 1h}\n")
+	do(t, newClient(t), http.MethodPost, p.proxy+chatPath, chat).want(t, http.StatusOK, "")
+	const want = "no conversation was found; the spool holds 1, to be stored within 5s where a proxy runs\n"
+	if out, stderr, code := execute(t, nil, "logs", "--data-dir", p.dataDir); out != "" || stderr != want || code != 0 {
+		t.Errorf("%d, %q, %q", code, out, stderr)
+	}
+}
+
 // TestLogCommands reads the log of a proxy that runs, and of one that has ended.
 func TestLogCommands(t *testing.T) {
 	t.Parallel()

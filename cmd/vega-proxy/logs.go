@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"syscall"
@@ -142,11 +141,12 @@ func (f *logFilter) query(now time.Time) (q batchlog.Query, err error) {
 // conversationLog is the log as the commands see it: the database, and nothing
 // that only one process may have.
 type conversationLog struct {
-	cmd    *cobra.Command
-	reader *batchlog.Reader
-	flush  time.Duration
-	out    *bufio.Writer
-	zone   *time.Location
+	cmd     *cobra.Command
+	reader  *batchlog.Reader
+	dataDir string
+	flush   time.Duration
+	out     *bufio.Writer
+	zone    *time.Location
 }
 
 // withLog opens the configured log for a command.
@@ -159,7 +159,7 @@ func withLog(cmd *cobra.Command, do func(context.Context, *conversationLog) erro
 	if err != nil {
 		return err
 	}
-	l := &conversationLog{cmd: cmd, reader: reader, flush: cfg.Batchlog.FlushInterval, out: bufio.NewWriterSize(cmd.OutOrStdout(), 64<<10), zone: time.Local}
+	l := &conversationLog{cmd: cmd, reader: reader, dataDir: cfg.DataDir, flush: cfg.Batchlog.FlushInterval, out: bufio.NewWriterSize(cmd.OutOrStdout(), 64<<10), zone: time.Local}
 	if f := cmd.Flags().Lookup("utc"); f != nil && f.Value.String() == "true" {
 		l.zone = time.UTC
 	}
@@ -211,9 +211,18 @@ func (l *conversationLog) list(ctx context.Context, f *logFilter) error {
 		return l.line(c)
 	})
 	if err == nil && !found {
-		_, err = io.WriteString(l.cmd.ErrOrStderr(), "no conversation was found\n")
+		_, err = fmt.Fprintln(l.cmd.ErrOrStderr(), "no conversation was found"+l.waiting())
 	}
 	return err
+}
+
+// waiting tells a reader who is early that there will be something to read.
+func (l *conversationLog) waiting() string {
+	counted, _, err := batchlog.InspectSpool(l.dataDir)
+	if err != nil || counted.Spooled == 0 { // audit and doctor say what ails a spool
+		return ""
+	}
+	return fmt.Sprintf("; the spool holds %d, to be stored within %s where a proxy runs", counted.Spooled, l.flush)
 }
 
 func (l *conversationLog) export(ctx context.Context, f *logFilter) error {
