@@ -16,7 +16,7 @@ const (
 	pgConnectTimeout = 5 * time.Second
 	// pgLock is the advisory lock under which the schema is made, so that
 	// replicas that start together do not do it at the same time.
-	pgLock = 0x76656761_6c6f67
+	pgLock int64 = 0x76656761_6c6f67
 )
 
 // postgresSink is a server. It has two connections at most, one that writes and

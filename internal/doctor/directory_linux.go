@@ -23,7 +23,7 @@ func volume(path string) (free int64, kind string) {
 	if syscall.Statfs(path, &s) != nil {
 		return -1, ""
 	}
-	return int64(s.Bavail) * s.Bsize, fileSystems[int64(uint32(s.Type))]
+	return int64(s.Bavail) * int64(s.Bsize), fileSystems[int64(uint32(s.Type))]
 }
 
 // lockedBy finds a lock in the kernel's list: to try for it would be in the way of
