@@ -135,6 +135,27 @@ func TestWrongPassword(t *testing.T) {
 	cfg := testConfig()
 	cfg.Database = strings.Replace(good, postgres.Password, "wr0ng-s3cret", 1)
 	dir := t.TempDir()
+	said, trouble := failToStore(t, cfg, dir)
+	for _, text := range []string{said, trouble} {
+		if !strings.Contains(text, "password authentication failed") || strings.Contains(text, "wr0ng") {
+			t.Errorf("said: %s", text)
+		}
+	}
+	if !strings.Contains(said, "level=ERROR") {
+		t.Errorf("no error was logged: %s", said)
+	}
+	cfg.Database = good
+	again := open(t, cfg, dir)
+	flushAll(t, again)
+	if found := all(t, again.Log, Query{}); len(found) != 3 {
+		t.Errorf("%d rows after the password was corrected", len(found))
+	}
+}
+
+// failToStore appends three records that the sink will not take, and leaves them
+// in the spool. It returns what was logged, and what the stats said.
+func failToStore(t *testing.T, cfg Config, dir string) (logged, trouble string) {
+	t.Helper()
 	var said bytes.Buffer
 	l, err := New(cfg, dir, "here", slog.New(slog.NewTextHandler(&said, nil)), prometheus.NewRegistry())
 	if err != nil {
@@ -145,24 +166,11 @@ func TestWrongPassword(t *testing.T) {
 	if _, remaining, err := run.Flush(t.Context()); remaining != 3 || err != nil {
 		t.Errorf("%d remain, %v", remaining, err)
 	}
-	trouble := run.Stats().SinkError
+	trouble = run.Stats().SinkError
 	if err := run.stop(); err != nil {
 		t.Error(err)
 	}
-	for _, text := range []string{said.String(), trouble} {
-		if !strings.Contains(text, "password authentication failed") || strings.Contains(text, "wr0ng") {
-			t.Errorf("said: %s", text)
-		}
-	}
-	if !strings.Contains(said.String(), "level=ERROR") {
-		t.Errorf("no error was logged: %s", said.String())
-	}
-	cfg.Database = good
-	again := open(t, cfg, dir)
-	flushAll(t, again)
-	if found := all(t, again.Log, Query{}); len(found) != 3 {
-		t.Errorf("%d rows after the password was corrected", len(found))
-	}
+	return said.String(), trouble
 }
 
 func TestDatabaseThatIsNone(t *testing.T) {

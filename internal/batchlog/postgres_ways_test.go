@@ -1,13 +1,11 @@
 package batchlog
 
 import (
-	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
-	"log/slog"
 	"math/big"
 	"net"
 	"net/url"
@@ -16,8 +14,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // TestPostgresRefusesWrites: a server that is read-only for a while, or has no
@@ -158,20 +154,7 @@ func TestPostgresOverTLS(t *testing.T) {
 	cfg := testConfig()
 	cfg.Database = trusting(other)
 	dir := t.TempDir()
-	var said bytes.Buffer
-	l, err := New(cfg, dir, "here", slog.New(slog.NewTextHandler(&said, nil)), prometheus.NewRegistry())
-	if err != nil {
-		t.Fatal(err)
-	}
-	run := start(t, l)
-	appendN(run, 3)
-	if _, remaining, err := run.Flush(t.Context()); remaining != 3 || err != nil {
-		t.Errorf("%d remain, %v", remaining, err)
-	}
-	if err := run.stop(); err != nil {
-		t.Error(err)
-	}
-
+	said, _ := failToStore(t, cfg, dir)
 	cfg.Database = trusting(cert)
 	again := open(t, cfg, dir)
 	flushAll(t, again)
@@ -184,8 +167,8 @@ func TestPostgresOverTLS(t *testing.T) {
 	if err != nil || !secure {
 		t.Errorf("its connections are over TLS: %v, %v", secure, err)
 	}
-	if !strings.Contains(said.String(), "certificate") {
-		t.Errorf("of the certificate of another it said: %s", said.String())
+	if !strings.Contains(said, "certificate") {
+		t.Errorf("of the certificate of another it said: %s", said)
 	}
 }
 
