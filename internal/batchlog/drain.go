@@ -19,6 +19,7 @@ const (
 	firstDelay    = 100 * time.Millisecond
 	longestDelay  = 30 * time.Second
 	maxBatchBytes = 8 << 20
+	together      = 50 * time.Millisecond // under load, of what goes in at once
 	retireEvery   = time.Minute
 	retireSteps   = 20 // between two batches
 )
@@ -81,7 +82,9 @@ func (l *Log) Flush(ctx context.Context) (gone, remaining int, err error) {
 
 // await returns when a batch is due: enough records wait, or some have waited
 // for long enough, or somebody asked for it; after a failure, when it is time to
-// try again. It reports false when ctx has ended.
+// try again. Where records come fast, what comes within a moment goes in together:
+// a transaction of hundreds costs each of them less. It reports false when ctx has
+// ended.
 func (l *Log) await(ctx context.Context) bool {
 	pause := l.cfg().FlushInterval
 	if l.failures > 0 {
@@ -105,6 +108,9 @@ func (l *Log) await(ctx context.Context) bool {
 	default:
 		// It ends with the time, with a flush, or with enough records: all are due.
 		_ = l.queue.Wait(wait, min(l.cfg().BatchSize, l.cfg().MaxQueueSize))
+		moment, end := context.WithDeadline(wait, l.worked.Add(together))
+		defer end()
+		_ = l.queue.Wait(moment, l.cfg().MaxQueueSize)
 	}
 	return ctx.Err() == nil
 }
@@ -115,21 +121,19 @@ func (l *Log) work(ctx context.Context) {
 	asked := l.waiting
 	l.waiting = nil
 	l.mu.Unlock()
+	l.worked = time.Now()
 	n := l.drain(ctx)
 	for _, done := range asked {
 		done <- flushed{n, int(l.queue.Stats().Spooled)}
 	}
 }
 
-// drain stores batches until as many records have left as were there when it
-// began, or a batch fails.
+// drain stores what is there when it begins, or until that fails. All that waits
+// goes in at once, max_queue_size at most: larger transactions cost less.
 func (l *Log) drain(ctx context.Context) (done int) {
 	pending := int(l.queue.Stats().Spooled)
 	for done < pending && ctx.Err() == nil {
-		size := l.cfg().BatchSize
-		if pending-done >= l.cfg().MaxQueueSize {
-			size = max(size, l.cfg().MaxQueueSize) // behind: larger batches are faster
-		}
+		size := max(l.cfg().BatchSize, min(pending-done, l.cfg().MaxQueueSize))
 		entries, err := l.queue.Read(size, maxBatchBytes)
 		if len(entries) == 0 {
 			if err != nil {

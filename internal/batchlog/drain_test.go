@@ -206,28 +206,35 @@ func TestBatchesBySizeAndTime(t *testing.T) {
 		want("")
 		time.Sleep(time.Millisecond)
 		want("5s:3")
+		time.Sleep(time.Second)
 		appendN(l, 49)
 		want("5s:3")
 		appendN(l, 1)
-		want("5s:3 5s:50")
+		want("5s:3 6s:50")
+		appendN(l, 70) // together with what comes right behind them
+		time.Sleep(together - 1)
+		appendN(l, 35)
+		want("5s:3 6s:50")
+		time.Sleep(time.Nanosecond)
+		want("5s:3 6s:50 6.05s:105")
 		appendN(l, 1)
 		time.Sleep(time.Second)
 		if gone, remaining, err := l.Flush(t.Context()); gone != 1 || remaining != 0 || err != nil {
 			t.Errorf("flushed %d, %d remain, %v", gone, remaining, err)
 		}
-		want("5s:3 5s:50 6s:1")
+		want("5s:3 6s:50 6.05s:105 7.05s:1")
 		if gone, remaining, err := l.Flush(t.Context()); gone != 0 || remaining != 0 || err != nil {
 			t.Errorf("flushed %d, %d remain, %v; nothing was there", gone, remaining, err)
 		}
 		st := l.Stats()
-		if st.Batches != 3 || st.FailedBatches != 0 || st.SuccessRate != 1 || st.AvgBatchSize != 18 || st.Queued != 54 || st.Inserted != 54 {
+		if st.Batches != 6 || st.FailedBatches != 0 || st.SuccessRate != 1 || st.AvgBatchSize != 26.5 || st.Queued != 159 || st.Inserted != 159 {
 			t.Errorf("%+v", st)
 		}
 		appendN(l, 1)
 		if err := l.stop(); err != nil { // flushes
 			t.Error(err)
 		}
-		want("5s:3 5s:50 6s:1 6s:1")
+		want("5s:3 6s:50 6.05s:105 7.05s:1 7.05s:1")
 	})
 }
 
@@ -248,7 +255,7 @@ func TestLargeBatchesWhenBehind(t *testing.T) {
 				sizes.WriteString(b[strings.Index(b, ":"):])
 			}
 		})
-		if sizes.String() != ":1000:1000:50:50:20" {
+		if sizes.String() != ":1000:1000:120" {
 			t.Errorf("sizes %s", sizes.String())
 		}
 	})

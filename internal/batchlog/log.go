@@ -47,6 +47,7 @@ type Log struct {
 	tally     tally
 
 	// Owned by Run.
+	worked     time.Time     // when the last batch was begun
 	failures   int           // batches in a row that did not go in
 	delay      time.Duration // before the next attempt
 	retireAt   time.Time

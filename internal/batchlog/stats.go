@@ -32,7 +32,7 @@ type Stats struct {
 	SinkError      string            `json:"sink_error"` // why nothing goes in now; "" if it does
 }
 
-// tally is what batches came to.
+// tally is what batches came to. Several that went in at once count as several.
 type tally struct {
 	batches, failed uint64
 	items           uint64
@@ -40,10 +40,14 @@ type tally struct {
 	trouble         string
 }
 
-// count notes how a batch went.
+// count notes how batches that were tried at once went.
 func (l *Log) count(done int, o spool.Outcome, err error, spent time.Duration) {
+	batches := 1
+	if size := l.cfg().BatchSize; err == nil && size > 0 {
+		batches = max((done+size-1)/size, 1)
+	}
 	l.mu.Lock()
-	l.tally.batches++
+	l.tally.batches += uint64(batches)
 	l.tally.spent += spent
 	l.tally.items += uint64(done)
 	if err != nil {
@@ -55,7 +59,7 @@ func (l *Log) count(done int, o spool.Outcome, err error, spent time.Duration) {
 	if err != nil {
 		m.batchFailed.Inc()
 	} else {
-		m.batchOK.Inc()
+		m.batchOK.Add(float64(batches))
 	}
 	m.inserted.Add(float64(uint64(done) - o.SetAside - o.Amended))
 	m.amended.Add(float64(o.Amended))
