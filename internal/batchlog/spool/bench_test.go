@@ -3,6 +3,8 @@ package spool
 import (
 	"bytes"
 	"context"
+	"math/rand/v2"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -117,6 +119,38 @@ func BenchmarkAppendAlways64(b *testing.B) {
 	})
 	reportCPU(b, begin)
 	b.ReportMetric(float64(b.N)/float64(s.Stats().Fsyncs), "records/fsync")
+}
+
+// BenchmarkAppendAt200 has 200 records a second come at their own times, as
+// streams end, and reports how long Append keeps the last byte back.
+func BenchmarkAppendAt200(b *testing.B) {
+	for name, fsync := range map[string]time.Duration{"interval": time.Second, "always": 0} {
+		b.Run(name, func(b *testing.B) {
+			s := running(b, Config{MaxBytes: 64 << 20, Fsync: fsync})
+			var wg sync.WaitGroup
+			var mu sync.Mutex
+			var took []time.Duration
+			for b.Loop() {
+				time.Sleep(time.Duration(rand.ExpFloat64() * float64(5*time.Millisecond)))
+				wg.Go(func() {
+					start := time.Now()
+					_, err := s.Append([16]byte{1}, twoKiB)
+					d := time.Since(start)
+					mu.Lock()
+					defer mu.Unlock()
+					took = append(took, d)
+					if err != nil {
+						b.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+			slices.Sort(took)
+			for name, i := range map[string]int{"p50-µs": len(took) / 2, "p99-µs": len(took) * 99 / 100} {
+				b.ReportMetric(float64(took[i].Microseconds()), name)
+			}
+		})
+	}
 }
 
 func BenchmarkRead(b *testing.B) {
