@@ -56,11 +56,12 @@ func audit(ctx context.Context, c spool.Counters, s sink, instance string) Audit
 		Retired:  c.Retired,
 		InSink:   -1,
 	}
-	n, err := s.count(ctx, instance)
+	n, retired, err := s.count(ctx, instance)
 	if err != nil {
 		a.SinkError = err.Error()
 	} else {
 		a.InSink = n
+		a.Retired += uint64(retired)
 	}
 	a.Balanced = a.Accepted == a.Inserted+a.Amended+a.Spooled+a.SetAside+a.Dropped &&
 		(a.InSink < 0 || a.InSink+int64(a.Retired) >= int64(a.Inserted))

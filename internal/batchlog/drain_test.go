@@ -150,9 +150,9 @@ func (s *script) retire(context.Context, RetentionConfig, time.Time) (int, bool,
 	return 2, s.steps%3 != 0, nil
 }
 func (s *script) conversations(context.Context, Query) ([]Conversation, error) { return nil, nil }
-func (s *script) count(context.Context, string) (n int64, err error) {
+func (s *script) count(context.Context, string) (n, _ int64, err error) {
 	s.do(func() { n = int64(len(s.rows)) })
-	return n, nil
+	return n, 0, nil
 }
 func (s *script) name() string                          { return "script" }
 func (s *script) examine(context.Context, *Examination) {}

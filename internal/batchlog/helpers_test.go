@@ -91,7 +91,12 @@ func start(t testing.TB, l *Log) *running {
 
 func open(t testing.TB, cfg Config, dir string) *running {
 	t.Helper()
-	l, err := New(cfg, dir, "here", slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	return openInstance(t, cfg, dir, "here")
+}
+
+func openInstance(t testing.TB, cfg Config, dir, instance string) *running {
+	t.Helper()
+	l, err := New(cfg, dir, instance, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}

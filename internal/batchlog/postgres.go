@@ -111,7 +111,8 @@ func (s *postgresSink) prepare(ctx context.Context, conn *pgx.Conn) error {
 		return nil
 	}
 	var there bool
-	if err := conn.QueryRow(ctx, "SELECT to_regclass('conversations') IS NOT NULL").Scan(&there); err != nil {
+	const look = "SELECT to_regclass('conversations') IS NOT NULL AND to_regclass('conversations_retired') IS NOT NULL"
+	if err := conn.QueryRow(ctx, look).Scan(&there); err != nil {
 		return fmt.Errorf("look for the table conversations: %w", err)
 	}
 	if !there {

@@ -42,7 +42,8 @@ func (s *postgresSink) examine(ctx context.Context, x *Examination) {
 }
 
 func (s *postgresSink) try(ctx context.Context, tx pgx.Tx, x *Examination) error {
-	const look = `SELECT clock_timestamp(), coalesce(has_table_privilege(to_regclass('conversations'), 'DELETE'), true),
+	const look = `SELECT clock_timestamp(), coalesce(has_table_privilege(to_regclass('conversations'), 'DELETE'), true)
+		AND coalesce(has_table_privilege(to_regclass('conversations_retired'), 'DELETE'), true),
 		ARRAY(SELECT attname::text FROM pg_attribute WHERE attrelid = to_regclass('conversations') AND attnum > 0 AND NOT attisdropped)`
 	var theirs time.Time
 	var there []string

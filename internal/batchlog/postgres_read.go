@@ -12,10 +12,20 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// othersLater is for how long the rows of other instances outlive max_age here: each
-// deletes its own and counts them for its audit. Those of one that has ended are
-// deleted by the others.
-const othersLater = 10 * retireEvery
+// A replica deletes what is due whosesoever it is, since another may run no more,
+// and writes down how many were another's, for its audit.
+const (
+	postgresRetire = `WITH gone AS (
+	DELETE FROM conversations WHERE id IN (SELECT id FROM conversations %s ORDER BY id LIMIT $1) RETURNING instance
+), told AS (
+	INSERT INTO conversations_retired AS r (instance, retired)
+	SELECT instance, count(*) FROM gone WHERE instance <> $2 GROUP BY instance ORDER BY instance
+	ON CONFLICT (instance) DO UPDATE SET retired = r.retired + excluded.retired
+)
+SELECT count(*), count(*) FILTER (WHERE instance = $2) FROM gone`
+	postgresTold = `WITH told AS (DELETE FROM conversations_retired WHERE instance = $1 RETURNING retired)
+SELECT coalesce(sum(retired), 0)::bigint FROM told`
+)
 
 // retire deletes by age, then by size: an estimate of what the rows that are
 // there take, since the files of a table do not shrink when rows go.
@@ -24,15 +34,19 @@ func (s *postgresSink) retire(ctx context.Context, keep RetentionConfig, now tim
 		if err := s.prepare(ctx, conn); err != nil {
 			return err
 		}
-		const step = "DELETE FROM conversations WHERE id IN (SELECT id FROM conversations %s ORDER BY id LIMIT $1) RETURNING instance"
-		deleted := 0
+		var deleted, ours int
+		step := func(where string, args ...any) error {
+			err := conn.QueryRow(ctx, fmt.Sprintf(postgresRetire, where), args...).Scan(&deleted, &ours)
+			own += ours
+			return err
+		}
+		if err := conn.QueryRow(ctx, postgresTold, s.instance).Scan(&own); err != nil {
+			return err
+		}
 		if keep.MaxAge > 0 {
 			// By the key, which begins with a time: looking for rows that are not there
 			// must not read the table.
-			due := now.Add(-keep.MaxAge)
-			deleted, own, err = s.deleteStep(ctx, conn, fmt.Sprintf(step, "WHERE id < $2::uuid AND (instance = $3 OR id < $4::uuid)"),
-				retireStep, firstID(due), s.instance, firstID(due.Add(-othersLater)))
-			if err != nil {
+			if err := step("WHERE id < $3::uuid", retireStep, s.instance, firstID(now.Add(-keep.MaxAge))); err != nil {
 				return err
 			}
 		}
@@ -43,7 +57,7 @@ func (s *postgresSink) retire(ctx context.Context, keep RetentionConfig, now tim
 			}
 			if used > keep.MaxBytes && rows > 0 {
 				n := min(retireStep, max(rows*(used-keep.MaxBytes)/used, 1))
-				if deleted, own, err = s.deleteStep(ctx, conn, fmt.Sprintf(step, ""), n); err != nil {
+				if err := step("", n, s.instance); err != nil {
 					return err
 				}
 			}
@@ -67,20 +81,6 @@ func estimateSize(ctx context.Context, conn *pgx.Conn) (rows, used int64, err er
 	var n, sum int64
 	err = conn.QueryRow(ctx, fmt.Sprintf("SELECT count(*), coalesce(sum(pg_column_size(c.*)), 0)::bigint FROM conversations AS c TABLESAMPLE SYSTEM (%g)", percent)).Scan(&n, &sum)
 	return int64(float64(n) * 100 / percent), int64(float64(sum) * 100 / percent), err
-}
-
-func (s *postgresSink) deleteStep(ctx context.Context, conn *pgx.Conn, statement string, args ...any) (deleted, own int, err error) {
-	rows, err := conn.Query(ctx, statement, args...)
-	if err != nil {
-		return 0, 0, err
-	}
-	instances, err := pgx.CollectRows(rows, pgx.RowTo[*string])
-	for _, instance := range instances {
-		if instance != nil && *instance == s.instance {
-			own++
-		}
-	}
-	return len(instances), own, err
 }
 
 var (
@@ -126,12 +126,20 @@ func (s *postgresSink) conversations(ctx context.Context, q Query) (found []Conv
 	return found, nil
 }
 
-func (s *postgresSink) count(ctx context.Context, instance string) (n int64, err error) {
+func (s *postgresSink) count(ctx context.Context, instance string) (n, retired int64, err error) {
 	err = s.with(ctx, &s.reader, func(conn *pgx.Conn) error {
-		return conn.QueryRow(ctx, "SELECT count(*) FROM conversations WHERE instance = $1", instance).Scan(&n)
+		// In this order a row that goes meanwhile is in both, not in neither.
+		return errors.Join(countIn(ctx, conn, &n, "SELECT count(*) FROM conversations WHERE instance = $1", instance),
+			countIn(ctx, conn, &retired, "SELECT coalesce(sum(retired), 0)::bigint FROM conversations_retired WHERE instance = $1", instance))
 	})
+	return n, retired, err
+}
+
+// countIn counts nothing in a table that is not there.
+func countIn(ctx context.Context, conn *pgx.Conn, n *int64, query, instance string) error {
+	err := conn.QueryRow(ctx, query, instance).Scan(n)
 	if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == "42P01" {
-		return 0, nil
+		return nil
 	}
-	return n, err
+	return err
 }

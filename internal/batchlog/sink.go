@@ -20,12 +20,13 @@ type sink interface {
 	// is there already the higher revision wins.
 	store(ctx context.Context, rows []*Conversation) error
 	// retire deletes one bounded step of what retention does not keep, oldest
-	// first. It returns how many of the rows were of this instance, and whether
-	// there may be more.
+	// first. It returns how many of the rows were of this instance, with those that
+	// others deleted, and whether there may be more.
 	retire(ctx context.Context, keep RetentionConfig, now time.Time) (own int, more bool, err error)
 	conversations(ctx context.Context, q Query) ([]Conversation, error)
-	// count returns the rows of an instance.
-	count(ctx context.Context, instance string) (int64, error)
+	// count returns the rows of an instance, and how many of them others deleted
+	// that retire has not returned yet.
+	count(ctx context.Context, instance string) (rows, retired int64, err error)
 	judge(err error) verdict
 	// examine fills in what Examine finds.
 	examine(ctx context.Context, x *Examination)

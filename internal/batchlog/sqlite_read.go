@@ -122,11 +122,11 @@ func (s *sqliteSink) conversations(ctx context.Context, q Query) (found []Conver
 	return found, rows.Err()
 }
 
-func (s *sqliteSink) count(ctx context.Context, instance string) (n int64, err error) {
+func (s *sqliteSink) count(ctx context.Context, instance string) (n, _ int64, err error) {
 	db, err := s.read()
 	if db == nil || err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	err = db.QueryRowContext(ctx, "SELECT count(*) FROM conversations WHERE instance = ?", instance).Scan(&n)
-	return n, err
+	return n, 0, err
 }

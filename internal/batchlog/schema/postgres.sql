@@ -42,3 +42,8 @@ CREATE TABLE IF NOT EXISTS conversations (
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 CREATE INDEX IF NOT EXISTS conversations_session ON conversations (session_id, id) WHERE session_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS conversations_started ON conversations USING brin (started_at);
+-- How many rows of a data directory others deleted by retention, until its own proxy has counted them.
+CREATE TABLE IF NOT EXISTS conversations_retired (
+    instance text PRIMARY KEY,
+    retired  bigint NOT NULL
+);
