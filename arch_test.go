@@ -25,8 +25,8 @@ var arrows = map[string][]string{
 		"internal/resilience", "internal/stream", "internal/trace", "internal/upstream",
 	},
 	"internal/proxy": {
-		"internal/batchlog", "internal/cache", "internal/dialect", "internal/poll", "internal/resilience", "internal/stream", "internal/trace",
-		"internal/upstream",
+		"internal/batchlog", "internal/cache", "internal/dialect", "internal/monitor/progress", "internal/poll", "internal/resilience",
+		"internal/stream", "internal/trace", "internal/upstream",
 	},
 	"internal/upstream": {"internal/poll", "internal/resilience"},
 	"internal/cache":    {"internal/resilience", "internal/stream"},

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/vega-proxy/vega-proxy/internal/monitor/progress"
 	"github.com/vega-proxy/vega-proxy/internal/proxy"
 	"github.com/vega-proxy/vega-proxy/internal/upstream"
 )
@@ -16,22 +17,43 @@ import (
 // what the self-monitor is tested against.
 func plant(opts *proxy.Options) {
 	begin := opts.Begin
-	opts.Begin = func(requestID string) proxy.Steps { return faultySteps{begin(requestID), requestID} }
-	opts.Tracker = faultyTracker{opts.Tracker}
+	opts.Begin = func(p *progress.Exchange, requestID string) proxy.Watch {
+		watched := new(progress.Exchange)
+		f := faulty{begin(watched, requestID), requestID}
+		p.Init(&everyChange, requestID, func(progress.State) {
+			step := p.State().Step()
+			if step < 0 {
+				watched.Leave()
+				return
+			}
+			watched.Enter(step)
+			if proxy.StepNames()[step] == "dispatch" {
+				f.misbehave()
+			}
+		})
+		return f
+	}
 }
 
-// faultySteps does what is wrong within a step: in dispatch.
-type faultySteps struct {
-	proxy.Steps
+// everyChange has each change of step told.
+var everyChange progress.Clock
+
+func init() {
+	everyChange.Exact(true)
+	for k := range progress.Kinds {
+		everyChange.Follow(k, true)
+	}
+}
+
+// faulty does what is wrong.
+type faulty struct {
+	proxy.Watch
 	requestID string
 }
 
-func (s faultySteps) Enter(step int) {
-	s.Steps.Enter(step)
-	if proxy.StepNames()[step] != "dispatch" {
-		return
-	}
-	switch fault, _, _ := strings.Cut(s.requestID, "-"); fault {
+// misbehave does it within a step.
+func (f faulty) misbehave() {
+	switch fault, _, _ := strings.Cut(f.requestID, "-"); fault {
 	case "hog":
 		for range 40 { // each has its turn of 10 ms before the probe has
 			go hogProcessor(time.Now().Add(5 * time.Second))
@@ -87,19 +109,18 @@ func forgetDescriptors(n int) {
 // kept is what nobody ever lets go of.
 var kept sync.Map
 
-// faultyTracker keeps what is followed.
-type faultyTracker struct{ proxy.Tracker }
-
-func (f faultyTracker) Exchange(id *string, size int64) (done func()) {
+// Exchange keeps what is followed.
+func (f faulty) Exchange(id *string, size int64) (done func()) {
 	if strings.HasPrefix(*id, "exchange-") {
 		kept.Store(id, nil)
 	}
-	return f.Tracker.Exchange(id, size)
+	return f.Watch.Exchange(id, size)
 }
 
-func (f faultyTracker) UpstreamBody(a *upstream.Answer, requestID string) (done func()) {
+// UpstreamBody keeps what is followed.
+func (f faulty) UpstreamBody(a *upstream.Answer, requestID string) (done func()) {
 	if strings.HasPrefix(requestID, "body-") {
 		kept.Store(a.Response, nil)
 	}
-	return f.Tracker.UpstreamBody(a, requestID)
+	return f.Watch.UpstreamBody(a, requestID)
 }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"reflect"
+	"runtime"
 	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -9,6 +11,7 @@ import (
 	"github.com/vega-proxy/vega-proxy/internal/admin"
 	"github.com/vega-proxy/vega-proxy/internal/cache"
 	"github.com/vega-proxy/vega-proxy/internal/monitor"
+	"github.com/vega-proxy/vega-proxy/internal/monitor/progress"
 	"github.com/vega-proxy/vega-proxy/internal/proxy"
 	"github.com/vega-proxy/vega-proxy/internal/stream"
 	"github.com/vega-proxy/vega-proxy/internal/upstream"
@@ -17,19 +20,19 @@ import (
 // openMonitor makes what watches the process.
 func (a *app) openMonitor() {
 	a.monitor = monitor.New(a.cfg.Monitor, a.cfg.DataDir, a.log, a.reg)
-	a.monitor.Steps(proxy.StepNames()...)
+	entry := runtime.FuncForPC(reflect.ValueOf((*proxy.Server).ServeHTTP).Pointer()).Name()
+	a.monitor.Steps(entry, proxy.StepNames()...)
 }
 
 // watch shows the exchanges to the monitor.
 func (a *app) watch(opts *proxy.Options) {
-	opts.Begin = func(requestID string) proxy.Steps { return a.monitor.Begin(requestID) }
-	opts.Tracker = tracker{a.monitor}
+	opts.Begin = func(p *progress.Exchange, requestID string) proxy.Watch { return watch{a.monitor.Begin(p, requestID)} }
 	opts.Seen = a.monitor.Seen
 	plant(opts)
 }
 
-// tracker has the monitor follow what exchanges make.
-type tracker struct{ m *monitor.Monitor }
+// watch has the monitor follow what an exchange makes.
+type watch struct{ x *monitor.Exchange }
 
 // What is followed is taken to hold as many bytes, beside an exchange.
 const (
@@ -39,24 +42,26 @@ const (
 	flightSize    = 1 << 10
 )
 
-func (t tracker) Exchange(id *string, size int64) (done func()) {
-	return monitor.Track(t.m, monitor.KindExchange, id, size, *id)
+func (w watch) End() { w.x.End() }
+
+func (w watch) Exchange(id *string, size int64) (done func()) {
+	return monitor.Track(w.x, progress.KindExchange, id, size, *id)
 }
 
-func (t tracker) Stream(b *stream.Buffer, requestID string) (done func()) {
-	return monitor.Track(t.m, monitor.KindStream, b, streamSize, requestID)
+func (w watch) Stream(b *stream.Buffer, requestID string) (done func()) {
+	return monitor.Track(w.x, progress.KindStream, b, streamSize, requestID)
 }
 
-func (t tracker) UpstreamBody(a *upstream.Answer, requestID string) (done func()) {
-	return monitor.Track(t.m, monitor.KindUpstreamBody, a.Response, bodySize, requestID)
+func (w watch) UpstreamBody(a *upstream.Answer, requestID string) (done func()) {
+	return monitor.Track(w.x, progress.KindUpstreamBody, a.Response, bodySize, requestID)
 }
 
-func (t tracker) Recording(r *stream.Recording, requestID string) (done func()) {
-	return monitor.Track(t.m, monitor.KindRecording, r, recordingSize, requestID)
+func (w watch) Recording(r *stream.Recording, requestID string) (done func()) {
+	return monitor.Track(w.x, progress.KindRecording, r, recordingSize, requestID)
 }
 
-func (t tracker) Flight(l *cache.Lead, requestID string) (done func()) {
-	return monitor.Track(t.m, monitor.KindFlight, l, flightSize, requestID)
+func (w watch) Flight(l *cache.Lead, requestID string) (done func()) {
+	return monitor.Track(w.x, progress.KindFlight, l, flightSize, requestID)
 }
 
 // watcher shows the monitor to the admin API.

@@ -61,7 +61,7 @@ func TestEverySettingFromTheEnvironment(t *testing.T) {
 			case map[string]string:
 				environ, want = []string{name + "_X_TEAM=blue"}, map[string]string{"X-Team": "blue"}
 			case map[string]int:
-				environ, want = []string{name + "_FIRST_STEP=7"}, map[string]int{"first_step": 7}
+				environ, want = []string{name + "_READ_REQUEST=7"}, map[string]int{"read_request": 7}
 			default:
 				t.Fatalf("the test knows no %T", v)
 			}

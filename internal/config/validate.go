@@ -11,6 +11,8 @@ import (
 
 	"github.com/vega-proxy/vega-proxy/internal/batchlog"
 	"github.com/vega-proxy/vega-proxy/internal/cache/l2"
+	"github.com/vega-proxy/vega-proxy/internal/monitor"
+	"github.com/vega-proxy/vega-proxy/internal/proxy"
 	"github.com/vega-proxy/vega-proxy/internal/resilience"
 	"github.com/vega-proxy/vega-proxy/internal/stream"
 )
@@ -53,6 +55,7 @@ func (c *Config) validate() Problems {
 	oneOf(&ps, "balance", c.Balance, "first", "least_busy")
 	c.checkUpstreams(&ps)
 	c.checkZeros(&ps)
+	c.checkThresholds(&ps)
 	checkBreaker(&ps, "breaker", c.Breaker)
 	need(&ps, c.Retry.MaxBackoff >= c.Retry.BaseBackoff, "retry.max_backoff", "is less than retry.base_backoff; raise it or lower the other")
 	need(&ps, c.Retry.BudgetPercent <= 100, "retry.budget_percent", "is %d; write 0 to 100", c.Retry.BudgetPercent)
@@ -94,6 +97,22 @@ func (c *Config) checkZeros(ps *Problems) {
 	}
 	for _, step := range slices.Sorted(maps.Keys(c.Monitor.Thresholds)) {
 		need(ps, c.Monitor.Thresholds[step] > 0, "monitor.thresholds."+step, "is 0; write 1 or more")
+	}
+}
+
+// checkThresholds holds that each threshold is of a step that there is.
+func (c *Config) checkThresholds(ps *Problems) {
+	const section = "monitor.thresholds"
+	steps := append(proxy.StepNames(), monitor.SchedulerStep)
+	for _, step := range slices.Sorted(maps.Keys(c.Monitor.Thresholds)) {
+		if slices.Contains(steps, step) {
+			continue
+		}
+		hint := "the steps are " + strings.Join(steps, ", ")
+		if near := nearest(step, steps); near != "" {
+			hint = "did you mean " + join(section, near) + "?"
+		}
+		ps.add(join(section, step), "is not a step; %s", hint)
 	}
 }
 

@@ -119,7 +119,7 @@ func TestValues(t *testing.T) {
 
 		{"monitor.check_interval", "monitor: {check_interval: %s}", []string{"1s"}, []string{"0"}},
 		{"monitor.slow_threshold_ms", "monitor: {slow_threshold_ms: %s}", []string{"1"}, []string{"0", "100ms"}},
-		{"monitor.thresholds.step", "monitor: {thresholds: {step: %s}}", []string{"1"}, []string{"0", "1.5", "'1'", "null"}},
+		{"monitor.thresholds.dispatch", "monitor: {thresholds: {dispatch: %s}}", []string{"1"}, []string{"0", "1.5", "'1'", "null"}},
 		{"monitor.high_pending_tasks", "monitor: {high_pending_tasks: %s}", []string{"1"}, []string{"0"}},
 		{"monitor.leak_check_interval", "monitor: {leak_check_interval: %s}", []string{"1s"}, []string{"0"}},
 		{"monitor.leak_threshold", "monitor: {leak_threshold: %s}", []string{"1s"}, []string{"0"}},
@@ -159,6 +159,8 @@ func TestAdvice(t *testing.T) {
 		{"upstreams: [{}, {urll: x, name: b}]", "upstreams[1].urll: is not a setting; did you mean upstreams[1].url?"},
 		{"upstreams: [{breaker: {fail_treshold: 1}}]", "upstreams[0].breaker.fail_treshold: is not a setting; did you mean upstreams[0].breaker.fail_threshold?"},
 		{"Listen: ':1'", "Listen: is not a setting; did you mean listen?"},
+		{"monitor: {thresholds: {dispach: 5}}", "monitor.thresholds.dispach: is not a step; did you mean monitor.thresholds.dispatch?"},
+		{"monitor: {thresholds: {everything_else: 5}}", "monitor.thresholds.everything_else: is not a step; the steps are admit, read_request, consult_cache, dispatch, replay, pass_head, record, settle, account, log, scheduler"},
 		{"maxsize: 5", "maxsize: is not a setting; did you mean cache.maxsize?"},
 		{"colour: red", "colour: is not a setting; remove it"},
 		{"cache: {policy: of}", `cache.policy: is "of", not one of all, deterministic, off; did you mean off?`},

@@ -2,6 +2,8 @@ package monitor
 
 import (
 	"fmt"
+
+	"github.com/vega-proxy/vega-proxy/internal/monitor/progress"
 )
 
 // MemoryDiagnostics is the memory figures with what they mean, for encoding/json.
@@ -28,8 +30,8 @@ const (
 func (m *Monitor) DiagnoseMemory() MemoryDiagnostics {
 	m.checkLeaks()
 	d := MemoryDiagnostics{Metrics: m.Leaks(), LeaksByType: map[string][]LeakedObject{}, GC: m.collector()}
-	for k := range kinds {
-		d.LeaksByType[k.String()] = m.leaksOf(k)
+	for k, name := range kindNames {
+		d.LeaksByType[name] = m.leaksOf(progress.Kind(k))
 	}
 	d.Recommendations = d.advice()
 	return d
@@ -40,8 +42,8 @@ func (m *Monitor) DiagnoseMemory() MemoryDiagnostics {
 func (d *MemoryDiagnostics) advice() []string {
 	advice := []string{}
 	say := func(format string, args ...any) { advice = append(advice, fmt.Sprintf(format, args...)) }
-	for k := range kinds {
-		leaks := d.LeaksByType[k.String()]
+	for _, name := range kindNames {
+		leaks := d.LeaksByType[name]
 		if len(leaks) == 0 {
 			continue
 		}
@@ -54,7 +56,7 @@ func (d *MemoryDiagnostics) advice() []string {
 		}
 		say("%d objects of type %s are still held long after their end; the oldest ended %.0f s ago (request %q)%s. "+
 			"GET /admin/performance/memory/leaks/%s lists them; GET /admin/debug/pprof/heap shows what the memory was taken for. Please report it.",
-			d.Metrics.ByType[k.String()].Leaks, k, oldest.LetGoSeconds, oldest.RequestID, where, k)
+			d.Metrics.ByType[name].Leaks, name, oldest.LetGoSeconds, oldest.RequestID, where, name)
 	}
 	for _, g := range d.Metrics.GoroutineLeaks.Places {
 		say("%d goroutines can never go on; they wait at %s. GET /admin/debug/pprof/goroutineleak?debug=1 has their stacks. Please report it.", g.Count, g.Place)

@@ -6,12 +6,14 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/vega-proxy/vega-proxy/internal/monitor/progress"
 )
 
 func BenchmarkStep(b *testing.B) {
 	m := newMonitor(b, nil)
 	defer run(b, m)()
-	x := m.Begin("r")
+	x := begin(m, "r")
 	defer x.End()
 	b.ReportAllocs()
 	for b.Loop() {
@@ -22,7 +24,7 @@ func BenchmarkStep(b *testing.B) {
 
 func BenchmarkStepInARow(b *testing.B) {
 	m := newMonitor(b, nil)
-	x := m.Begin("r")
+	x := begin(m, "r")
 	defer x.End()
 	b.ReportAllocs()
 	for b.Loop() {
@@ -30,26 +32,58 @@ func BenchmarkStepInARow(b *testing.B) {
 	}
 }
 
+// BenchmarkExchange is all that an exchange costs which is passed on at full load: seven
+// steps with four waits between them, and two objects.
 func BenchmarkExchange(b *testing.B) {
 	m := newMonitor(b, nil)
+	defer run(b, m)()
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
+		x := new(exchange)
 		for pb.Next() {
-			x := m.Begin("r")
-			x.Enter(parse)
-			x.End()
+			passOn(m, x)
 		}
 	})
 }
+
+func passOn(m *Monitor, x *exchange) {
+	x.place = m.Begin(&x.Exchange, "r")
+	x.Enter(parse)
+	exchange := track(x, progress.KindExchange)
+	x.Leave()
+	x.Enter(parse)
+	x.Enter(dispatch)
+	x.Leave()
+	x.Enter(parse)
+	body := track(x, progress.KindUpstreamBody)
+	x.Leave()
+	x.Enter(parse)
+	x.Leave()
+	x.Enter(parse)
+	x.Enter(dispatch)
+	exchange()
+	body()
+	x.End()
+}
+
+func track(x *exchange, k progress.Kind) (done func()) {
+	if !x.Follows(k) {
+		return nothing
+	}
+	return Track(x.place, k, kept, 1, "r")
+}
+
+var kept = new(served)
 
 // BenchmarkTrack is at a rate far beyond what is followed, as at full load.
 func BenchmarkTrack(b *testing.B) {
 	m := newMonitor(b, nil)
 	defer run(b, m)()
-	v := new(served)
+	x := begin(m, "r")
+	defer x.End()
 	b.ReportAllocs()
 	for b.Loop() {
-		Track(m, KindExchange, &v.mark, 1, "r")()
+		track(x, progress.KindExchange)()
 	}
 }
 
@@ -57,6 +91,8 @@ func BenchmarkTrack(b *testing.B) {
 // the object itself costs.
 func BenchmarkTrackFollowed(b *testing.B) {
 	m := newMonitor(b, nil)
+	x := begin(m, "r")
+	defer x.End()
 	b.ReportAllocs()
 	n := 0
 	for b.Loop() {
@@ -70,7 +106,7 @@ func BenchmarkTrackFollowed(b *testing.B) {
 			b.StartTimer()
 		}
 		sink = new(served)
-		Track(m, KindExchange, sink, 1, "r")()
+		Track(x.place, progress.KindExchange, sink, 1, "r")()
 	}
 }
 
@@ -96,12 +132,12 @@ func BenchmarkSeen(b *testing.B) {
 func BenchmarkRunSecond(b *testing.B) {
 	m := newMonitor(b, nil)
 	for range 1000 {
-		x := m.Begin("r")
+		x := begin(m, "r")
 		defer x.End()
 	}
 	kept := map[int]*served{}
 	for len(kept) < 10000 {
-		for k := range kinds {
+		for k := range progress.Kinds {
 			serveOne(m, k, kept)
 		}
 	}

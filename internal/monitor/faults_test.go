@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/vega-proxy/vega-proxy/internal/monitor/progress"
 )
 
 // What is planted here happens in real time, and lasts until it has been found.
@@ -30,7 +32,7 @@ func hogProcessor(stop *atomic.Bool) {
 
 func TestFaultHoggedProcessor(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	m := newMonitor(t, func(c *Config) { c.Thresholds = map[string]int{schedulerStep: 30} })
+	m := newMonitor(t, func(c *Config) { c.Thresholds = map[string]int{SchedulerStep: 30} })
 	var stop atomic.Bool
 	var wg sync.WaitGroup
 	for range 8 { // each has its turn of 10 ms before the probe has
@@ -42,13 +44,13 @@ func TestFaultHoggedProcessor(t *testing.T) {
 	defer stop.Store(true)
 	eventually(t, "a late scheduler, and who has the processor", func() bool {
 		for _, c := range m.Status().RecentSlowCallbacks {
-			if c.Name == schedulerStep && strings.Contains(names(c.Stack), "monitor.hogProcessor faults_test.go:") {
+			if c.Name == SchedulerStep && strings.Contains(names(c.Stack), "monitor.hogProcessor faults_test.go:") {
 				return true
 			}
 		}
 		return false
 	})
-	if status, reasons := m.Health(); status == Healthy || !strings.Contains(names(reasons), schedulerStep) {
+	if status, reasons := m.Health(); status == Healthy || !strings.Contains(names(reasons), SchedulerStep) {
 		t.Errorf("health %s %q", status, reasons)
 	}
 }
@@ -66,7 +68,7 @@ func TestFaultHeldLock(t *testing.T) {
 	mu.Lock()
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		x := m.Begin("waits")
+		x := begin(m, "waits")
 		defer x.End()
 		x.Enter(dispatch)
 		waitForLock(&mu)
@@ -146,14 +148,14 @@ func TestRunStartsAndStops(t *testing.T) {
 		})
 		for range 4 {
 			wg.Go(func() {
-				x := m.Begin("r")
+				x := begin(m, "r")
 				x.Enter(parse)
 				m.Status()
 				m.Leaks()
 				x.Enter(dispatch)
+				Track(x.place, progress.KindRecording, new(served), 1, "r")()
 				x.End()
 				m.Seen("a", 1, 1)
-				Track(m, KindRecording, new(served), 1, "r")()
 			})
 		}
 		cancel()

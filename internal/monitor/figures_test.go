@@ -154,7 +154,7 @@ func TestParseProfile(t *testing.T) {
 #	0x9	main.main+0x9	/src/main.go:1
 
 `
-	groups := parseProfile([]byte(text))
+	groups := parseProfile([]byte(text), "")
 	if len(groups) != 2 {
 		t.Fatalf("%+v", groups)
 	}
@@ -166,7 +166,7 @@ func TestParseProfile(t *testing.T) {
 	if g := groups[1]; g.count != 1 || g.root != "main.main" || g.labels != nil {
 		t.Errorf("second %+v", g)
 	}
-	if got := parseProfile([]byte("#\tframe without a goroutine\n# labels: {}\n")); len(got) != 0 {
+	if got := parseProfile([]byte("#\tframe without a goroutine\n# labels: {}\n"), ""); len(got) != 0 {
 		t.Errorf("%+v", got)
 	}
 }

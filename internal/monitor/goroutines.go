@@ -14,6 +14,9 @@ import (
 const (
 	taskLabel = "task"
 	slotLabel = "slot"
+
+	exchangeTask = "exchange" // and what exchanges start, and who had one before
+	servingTask  = "proxy"
 )
 
 // group is goroutines that share stack and labels.
@@ -22,14 +25,17 @@ type group struct {
 	labels map[string]string
 	frames []string // innermost first, "function file:line"
 	root   string   // the function that the goroutine began with
+	// entered tells that the function which was asked for is on the stack.
+	entered bool
 }
 
-// goroutines lists all goroutines. It stops them for a moment.
-func goroutines() []group { return profile("goroutine") }
+// goroutines lists all goroutines, and which are in the function entry. It stops
+// them for a moment.
+func goroutines(entry string) []group { return profile("goroutine", entry) }
 
 // profile reads a goroutine profile, or returns nil if this build has none of
 // that name.
-func profile(name string) []group {
+func profile(name, entry string) []group {
 	p := pprof.Lookup(name)
 	if p == nil {
 		return nil
@@ -38,12 +44,12 @@ func profile(name string) []group {
 	if p.WriteTo(&buf, 1) != nil { // never: a buffer takes everything
 		return nil
 	}
-	return parseProfile(buf.Bytes())
+	return parseProfile(buf.Bytes(), entry)
 }
 
 // parseProfile reads the text form: a line of count and addresses, maybe one of
 // labels, one for each frame, and an empty one.
-func parseProfile(text []byte) (groups []group) {
+func parseProfile(text []byte, entry string) (groups []group) {
 	var g *group
 	lines := bufio.NewScanner(bytes.NewReader(text))
 	lines.Buffer(nil, len(text)+1)
@@ -57,12 +63,12 @@ func parseProfile(text []byte) (groups []group) {
 			}
 		case strings.HasPrefix(line, "#\t"):
 			if g != nil {
-				g.frame(line)
+				g.frame(line, entry)
 			}
 		default:
 			count, _, ok := strings.Cut(line, " @ ")
 			if n, err := strconv.Atoi(count); ok && err == nil {
-				groups = append(groups, group{count: n})
+				groups = append(groups, group{count: n, entered: entry == ""})
 				g = &groups[len(groups)-1]
 			}
 		}
@@ -74,7 +80,7 @@ func parseProfile(text []byte) (groups []group) {
 const maxFrames = 32
 
 // frame takes a line "#\t0xADDRESS\tFUNCTION+0xOFFSET\t\tFILE:LINE".
-func (g *group) frame(line string) {
+func (g *group) frame(line, entry string) {
 	fields := strings.Fields(line)
 	if len(fields) < 4 {
 		return
@@ -84,8 +90,22 @@ func (g *group) frame(line string) {
 		return
 	}
 	g.root = function
+	g.entered = g.entered || function == entry
 	if len(g.frames) < maxFrames {
 		g.frames = append(g.frames, function+" "+path.Base(strings.Join(fields[3:], " ")))
+	}
+}
+
+// task is what the goroutine is for: its label, or else the function that it began
+// with. An exchange's label says so of the one goroutine that is in the exchange.
+func (g *group) task() string {
+	switch task := g.labels[taskLabel]; {
+	case task == "":
+		return g.root
+	case task == exchangeTask && !g.entered:
+		return servingTask
+	default:
+		return task
 	}
 }
 

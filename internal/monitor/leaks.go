@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/vega-proxy/vega-proxy/internal/monitor/progress"
 )
 
 // Leaks is the memory figures under the guide's names, for encoding/json.
@@ -49,7 +51,7 @@ type ProcessMemory struct {
 
 // Leaks returns the memory figures.
 func (m *Monitor) Leaks() Leaks {
-	byKind := m.count()
+	byKind, skipped := m.count(), m.pool.count().skipped
 	resident, virtual := processMemory()
 	h := readHeap()
 	l := Leaks{
@@ -67,13 +69,13 @@ func (m *Monitor) Leaks() Leaks {
 		c := &m.objects.byKind[k]
 		l.ObjectsTracked += c.tracked.Load()
 		l.ObjectsFreed += c.freed.Load()
-		l.ObjectsSkipped += c.skipped.Load()
+		l.ObjectsSkipped += skipped[k]
 		l.ObjectsCurrentlyAlive += t.count
 		size := TypeSize{Count: t.count, TotalSizeMB: float64(t.bytes) / mb, Leaks: t.leaks}
 		if t.count > 0 {
 			size.AvgAgeSeconds = t.age.Seconds() / float64(t.count)
 		}
-		l.ByType[Kind(k).String()] = size
+		l.ByType[kindNames[k]] = size
 	}
 	me := &m.memory
 	me.mu.Lock()
@@ -124,10 +126,10 @@ func (m *Monitor) LeaksOf(objectType string) (LeakList, bool) {
 	if k < 0 {
 		return LeakList{}, false
 	}
-	return LeakList{objectType, m.leaksOf(Kind(k))}, true
+	return LeakList{objectType, m.leaksOf(progress.Kind(k))}, true
 }
 
-func (m *Monitor) leaksOf(k Kind) []LeakedObject {
+func (m *Monitor) leaksOf(k progress.Kind) []LeakedObject {
 	now, judged := m.now(), m.objects.judgedUntil()
 	list := []LeakedObject{}
 	var places [][3]uintptr

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/vega-proxy/vega-proxy/internal/monitor/progress"
 )
 
 type served struct {
@@ -19,12 +21,14 @@ type served struct {
 }
 
 //go:noinline
-func serveOne(m *Monitor, k Kind, keep map[int]*served) (done func()) {
+func serveOne(m *Monitor, k progress.Kind, keep map[int]*served) (done func()) {
+	e := begin(m, "request-7")
+	defer e.End()
 	x := new(served)
 	if keep != nil {
 		keep[len(keep)] = x
 	}
-	return Track(m, k, &x.mark, 4<<20, "request-7")
+	return Track(e.place, k, &x.mark, 4<<20, "request-7")
 }
 
 func TestLeak(t *testing.T) {
@@ -33,10 +37,10 @@ func TestLeak(t *testing.T) {
 		defer run(t, m)()
 		kept, streams := map[int]*served{}, map[int]*served{}
 		for range 3 {
-			serveOne(m, KindExchange, kept)()
+			serveOne(m, progress.KindExchange, kept)()
 		}
-		serveOne(m, KindUpstreamBody, nil)() // is gone
-		ended := serveOne(m, KindStream, streams)
+		serveOne(m, progress.KindUpstreamBody, nil)() // is gone
+		ended := serveOne(m, progress.KindStream, streams)
 
 		time.Sleep(4 * time.Minute)
 		m.GC()
@@ -83,7 +87,7 @@ func TestLeak(t *testing.T) {
 				t.Errorf("the recommendations do not say %q:\n%s", want, advice)
 			}
 		}
-		if len(d.LeaksByType["stream"]) != 1 || len(d.LeaksByType) != int(kinds) {
+		if len(d.LeaksByType["stream"]) != 1 || len(d.LeaksByType) != int(progress.Kinds) {
 			t.Errorf("leaks by type %+v", d.LeaksByType)
 		}
 		runtime.KeepAlive(streams)
@@ -105,7 +109,7 @@ func TestUnknownTypeHasNoLeaks(t *testing.T) {
 func TestAForcedCollectionConvicts(t *testing.T) {
 	m := newMonitor(t, func(c *Config) { c.LeakThreshold = time.Nanosecond })
 	kept := map[int]*served{}
-	serveOne(m, KindFlight, kept)()
+	serveOne(m, progress.KindFlight, kept)()
 	if l := m.Leaks(); l.PotentialLeaks != 0 {
 		t.Errorf("%d leaks before a collection", l.PotentialLeaks)
 	}
@@ -127,24 +131,24 @@ func TestAForcedCollectionConvicts(t *testing.T) {
 func TestFollowingIsBounded(t *testing.T) {
 	m := newMonitor(t, nil)
 	kept := map[int]*served{}
-	follow := func(k Kind, n int) {
+	follow := func(k progress.Kind, n int) {
 		for range n {
 			serveOne(m, k, kept)()
 		}
 	}
-	follow(KindExchange, burst+10)
-	follow(KindStream, 5)
+	follow(progress.KindExchange, burst+10)
+	follow(progress.KindStream, 5)
 	if l := m.Leaks(); l.ObjectsTracked != burst+5 || l.ObjectsSkipped != 10 {
 		t.Errorf("%d followed, %d skipped", l.ObjectsTracked, l.ObjectsSkipped)
 	}
 	m.objects.refill()
-	follow(KindExchange, refill+1)
+	follow(progress.KindExchange, refill+1)
 	if l := m.Leaks(); l.ObjectsTracked != burst+5+refill || l.ObjectsSkipped != 11 {
 		t.Errorf("after a second: %d followed, %d skipped", l.ObjectsTracked, l.ObjectsSkipped)
 	}
 	for range 2 * maxFollowed / refill {
 		m.objects.refill()
-		follow(KindExchange, refill)
+		follow(progress.KindExchange, refill)
 	}
 	if l := m.Leaks(); l.ObjectsCurrentlyAlive != maxFollowed {
 		t.Errorf("%d are followed at a time", l.ObjectsCurrentlyAlive)

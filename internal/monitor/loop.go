@@ -9,11 +9,27 @@ import (
 
 const (
 	probeInterval = 10 * time.Millisecond
+	// idleInterval is the probe's at most while there are no exchanges, which is from
+	// idleAfter on: nobody waits for a goroutine then, and each wake costs the processor.
+	idleInterval = 50 * time.Millisecond
+	idleAfter    = time.Second
 	// profileFor is how long the processor is watched after the scheduler was
 	// late, and profileInterval how often.
 	profileFor      = 250 * time.Millisecond
 	profileInterval = time.Minute
 )
+
+// probe is what wakes the loop before its time.
+type probe struct{ woken chan struct{} }
+
+func (p *probe) init() { p.woken = make(chan struct{}, 1) }
+
+func (p *probe) wake() {
+	select {
+	case p.woken <- struct{}{}:
+	default: // it has not yet come to the last one
+	}
+}
 
 // watchLoop sleeps for a moment again and again: how late it wakes is how long
 // any goroutine waits for its turn.
@@ -25,13 +41,16 @@ func (m *Monitor) watchLoop(ctx context.Context) {
 	for {
 		select {
 		case <-timer.C:
+		case <-m.probe.woken:
 		case <-ctx.Done():
 			return
 		}
 		now := m.now()
-		m.ticks.Store(int64(now))
-		m.late(ctx, now, now-due)
-		m.scan(now)
+		m.pool.clock.Set(int64(now))
+		if now >= due {
+			m.late(ctx, now, now-due)
+		}
+		pending := m.scan(now)
 		if now-refilled >= time.Second {
 			refilled = now
 			m.objects.refill()
@@ -41,22 +60,32 @@ func (m *Monitor) watchLoop(ctx context.Context) {
 			m.check(ctx, now)
 		}
 		now = m.now()
-		due = now + probeInterval
-		timer.Reset(probeInterval)
+		every := m.interval(now, pending)
+		due = now + every
+		timer.Reset(every)
 	}
+}
+
+// interval is how long the probe sleeps next. Idle or not, it cannot miss a stall,
+// nor a lateness of one and a half times the threshold.
+func (m *Monitor) interval(now time.Duration, pending int64) time.Duration {
+	if !m.pool.quiet(now, pending) {
+		return probeInterval
+	}
+	threshold := time.Duration(m.slow.scheduler.Load())
+	return max(probeInterval, min(idleInterval, threshold/2, m.cfg.Load().CheckInterval/2))
 }
 
 // late judges how late the probe woke.
 func (m *Monitor) late(ctx context.Context, now, late time.Duration) {
-	m.metrics.lateness.Observe(max(0, late).Seconds())
+	m.metrics.lateness.Observe(late.Seconds())
 	if late < time.Duration(m.slow.scheduler.Load()) {
 		return
 	}
-	c := &SlowCallback{Name: schedulerStep, DurationMS: milliseconds(late), StartedAt: m.start.Add(now - late), Stack: []string{}, began: now - late}
-	p := &m.pool
-	p.mu.Lock()
+	c := &SlowCallback{Name: SchedulerStep, DurationMS: milliseconds(late), StartedAt: m.start.Add(now - late), Stack: []string{}, began: now - late}
+	m.slow.mu.Lock()
 	m.foundSlow(c, &m.slow.lateStep)
-	p.mu.Unlock()
+	m.slow.mu.Unlock()
 	m.slow.worst(late)
 	if late >= 2*m.cfg.Load().CheckInterval {
 		m.metrics.stalls.Inc()
@@ -90,15 +119,15 @@ func (m *Monitor) profileCPU(ctx context.Context, now time.Duration, c *SlowCall
 			m.log.Warn("read the CPU profile of a late scheduler", "error", err)
 			return
 		}
-		m.pool.mu.Lock()
-		defer m.pool.mu.Unlock()
+		m.slow.mu.Lock()
+		defer m.slow.mu.Unlock()
 		c.Stack = stack
 	})
 }
 
 // check is done once in each check interval.
 func (m *Monitor) check(ctx context.Context, now time.Duration) {
-	if n := m.pending.now.Load(); n > int64(m.cfg.Load().HighPendingTasks) {
+	if n := m.pool.count().pending; n > int64(m.cfg.Load().HighPendingTasks) {
 		m.health.high(now, n, m.cfg.Load().HighPendingTasks)
 	}
 	m.runtime.sample(now)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/vega-proxy/vega-proxy/internal/monitor/progress"
 	"go.uber.org/goleak"
 )
 
@@ -38,9 +39,23 @@ func newMonitor(t testing.TB, change func(*Config)) *Monitor {
 	m := New(cfg, t.TempDir(), slog.New(slog.NewTextHandler(t.Output(), nil)), reg)
 	registries.Store(m, reg)
 	t.Cleanup(func() { registries.Delete(m) })
-	m.Steps("parse", "dispatch")
+	m.Steps("", "parse", "dispatch")
 	return m
 }
+
+// exchange is what a part that is watched has.
+type exchange struct {
+	progress.Exchange
+	place *Exchange
+}
+
+func begin(m *Monitor, requestID string) *exchange {
+	x := new(exchange)
+	x.place = m.Begin(&x.Exchange, requestID)
+	return x
+}
+
+func (x *exchange) End() { x.place.End() }
 
 const (
 	parse = iota

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/vega-proxy/vega-proxy/internal/monitor/progress"
 )
 
 // memory is what the leak checks found.
@@ -105,7 +107,7 @@ func (m *Monitor) checkLeaks() {
 }
 
 // count brings the gauges up to date.
-func (m *Monitor) count() (byKind [kinds]kindTotals) {
+func (m *Monitor) count() (byKind [progress.Kinds]kindTotals) {
 	now, judged := m.now(), m.objects.judgedUntil()
 	m.objects.each(func(e *object) {
 		t := &byKind[e.kind]
@@ -133,7 +135,7 @@ type kindTotals struct {
 // leakedGoroutines asks the runtime, where the build can tell; that is a full
 // collection.
 func leakedGoroutines() GoroutineLeaks {
-	groups := profile(leakProfile)
+	groups := profile(leakProfile, "")
 	l := GoroutineLeaks{Available: pprof.Lookup(leakProfile) != nil, Places: []GoroutineLeak{}}
 	for _, g := range groups {
 		l.Total += g.count

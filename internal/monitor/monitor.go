@@ -22,12 +22,11 @@ type Monitor struct {
 	running atomic.Bool
 	since   atomic.Int64 // when Run began, in nanoseconds after start
 
-	ticks    atomic.Int64 // the coarse clock of steps, in nanoseconds after start
+	probe    probe
 	pool     pool
 	slow     slowSteps
 	health   health
 	runtime  runtimeSampler
-	pending  pending
 	flight   *flight
 	objects  objects
 	memory   memory
@@ -41,13 +40,13 @@ type Monitor struct {
 func New(cfg Config, dataDir string, log *slog.Logger, reg prometheus.Registerer) *Monitor {
 	m := &Monitor{log: log, start: time.Now()}
 	m.cfg.Store(&cfg)
-	m.pool.m = m
-	m.pool.serving, m.pool.overflow = serving(), &Exchange{m: m}
+	m.probe.init()
+	m.pool.init(m)
 	m.flight = newFlight(cfg.FlightRecorder, filepath.Join(dataDir, "flight-records"), log)
-	m.objects.init(m.start)
+	m.objects.init(m.start, &m.pool.clock)
 	m.memory.init()
 	m.sessions.init(m)
-	m.slow.scheduler.Store(int64(m.threshold(schedulerStep)))
+	m.slow.scheduler.Store(int64(m.threshold(SchedulerStep)))
 	m.metrics.register(m, reg)
 	return m
 }
@@ -56,12 +55,8 @@ func New(cfg Config, dataDir string, log *slog.Logger, reg prometheus.Registerer
 // hold as they were at first. What is found from then on is judged by them.
 func (m *Monitor) Configure(cfg Config) {
 	m.cfg.Store(&cfg)
-	m.slow.scheduler.Store(int64(m.threshold(schedulerStep)))
-	for i := range m.pool.steps {
-		st := &m.pool.steps[i]
-		st.limit(m.threshold(st.name))
-	}
-	m.checkNames()
+	m.slow.scheduler.Store(int64(m.threshold(SchedulerStep)))
+	m.limitSteps()
 }
 
 // Run watches until ctx ends, and returns when all it started has ended.

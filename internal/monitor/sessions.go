@@ -5,6 +5,9 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unsafe"
+
+	"github.com/vega-proxy/vega-proxy/internal/monitor/progress"
 )
 
 const (
@@ -66,7 +69,7 @@ func (s *sessions) seen(id string, bytes, tokens int64, now time.Time) {
 		}
 		id = strings.Clone(id) // it may be a part of a whole head
 		one := &session{Session: Session{ID: id, FirstSeen: now}}
-		one.done = Track(s.m, KindSession, one, int64(len(id))+sessionBytes, "")
+		one.done = s.follow(one)
 		e = s.bySeen.PushFront(one)
 		s.byID[id] = e
 	}
@@ -76,6 +79,14 @@ func (s *sessions) seen(id string, bytes, tokens int64, now time.Time) {
 	one.Bytes += bytes
 	one.Tokens += tokens
 	s.bySeen.MoveToFront(e)
+}
+
+func (s *sessions) follow(one *session) (done func()) {
+	if done = s.m.objects.follow(progress.KindSession, (*byte)(unsafe.Pointer(one)), int64(len(one.ID))+sessionBytes, ""); done == nil {
+		s.m.pool.skip(progress.KindSession)
+		return nothing
+	}
+	return done
 }
 
 // sessionBytes is about what a session takes beside its id.

@@ -4,8 +4,11 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/vega-proxy/vega-proxy/internal/monitor/progress"
 )
 
 const (
@@ -19,8 +22,9 @@ const (
 	maxLooks        = 3
 	// settle is how long the log waits for the end of a step or for its stack.
 	settle = 2 * time.Second
-	// schedulerStep is the name under which the probe's own lateness is reported.
-	schedulerStep = "scheduler"
+	// SchedulerStep is the name under which the probe's own lateness is reported, and
+	// its threshold set.
+	SchedulerStep = "scheduler"
 )
 
 // SlowCallback is a step that took longer than its threshold, or the scheduler
@@ -40,9 +44,10 @@ type SlowCallback struct {
 	looks int
 }
 
-// slowSteps is what is known of slow callbacks. Guarded by pool.mu, but for what
-// is atomic.
+// slowSteps is what is known of slow callbacks. Guarded by mu, but for what is
+// atomic.
 type slowSteps struct {
+	mu        sync.Mutex
 	scheduler atomic.Int64 // threshold of lateness, in nanoseconds
 	recent    []*SlowCallback
 	count     int64
@@ -64,7 +69,7 @@ func (s *slowSteps) worst(late time.Duration) {
 	}
 }
 
-// add puts a slow callback into the ring. The caller holds pool.mu.
+// add puts a slow callback into the ring. The caller holds mu.
 func (s *slowSteps) add(c *SlowCallback, of *step, now time.Duration) {
 	if len(s.recent) == recentSlow {
 		s.recent = slices.Delete(s.recent, 0, 1)
@@ -79,19 +84,30 @@ func (s *slowSteps) add(c *SlowCallback, of *step, now time.Duration) {
 
 // slowStepEnded notes a slow step at its end, unless the watch has already.
 func (m *Monitor) slowStepEnded(x *Exchange, st *step, began, took time.Duration) {
-	p := &m.pool
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	s := &m.slow
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	c := x.slow
 	x.slow = nil
-	if c == nil {
-		c = &SlowCallback{Name: st.name, RequestID: x.id, StartedAt: m.start.Add(began), Stack: []string{}, began: began, step: st}
-		m.foundSlow(c, st)
+	if !c.is(st, began) {
+		c = m.foundStep(x.now.Load(), st, began)
 	}
 	c.DurationMS, c.Running = milliseconds(took), false
+	raise(&x.longestStep, int64(took))
 }
 
-// foundSlow counts a slow callback. The caller holds pool.mu.
+// is tells whether c is of that step. No slow callback is of none.
+func (c *SlowCallback) is(st *step, began time.Duration) bool {
+	return c != nil && c.step == st && c.began == began
+}
+
+func (m *Monitor) foundStep(of *progress.Exchange, st *step, began time.Duration) *SlowCallback {
+	c := &SlowCallback{Name: st.name, RequestID: of.RequestID, StartedAt: m.start.Add(began), Running: true, Stack: []string{}, began: began, step: st}
+	m.foundSlow(c, st)
+	return c
+}
+
+// foundSlow counts a slow callback. The caller holds slowSteps.mu.
 func (m *Monitor) foundSlow(c *SlowCallback, of *step) {
 	now := m.now()
 	m.slow.add(c, of, now)
@@ -100,23 +116,26 @@ func (m *Monitor) foundSlow(c *SlowCallback, of *step) {
 }
 
 // scan looks for exchanges that are in a step for too long, and has their
-// stacks looked up. It belongs to the loop.
-func (m *Monitor) scan(now time.Duration) {
-	all := m.pool.all.Load()
-	if all == nil {
-		return
-	}
+// stacks looked up. It returns how many exchanges there are, and belongs to the loop.
+func (m *Monitor) scan(now time.Duration) (pending int64) {
 	found := false
-	for _, x := range *all {
-		state := x.state.Load()
-		if state == 0 {
+	for _, x := range *m.pool.all.Load() {
+		p := x.now.Load()
+		if p == nil {
 			continue
 		}
-		began, st := time.Duration(state>>stepBits), &m.pool.steps[state&maxSteps-1]
-		if now-began >= st.threshold()+m.tolerance(st) {
-			found = m.runningSlow(x, state, st, began, now) || found
+		pending++
+		state := p.State()
+		st := m.pool.step(state)
+		if st == nil {
+			continue
+		}
+		if began := time.Duration(state.Tick()); now-began >= st.threshold()+st.tolerance() {
+			found = m.runningSlow(x, p, state, st, began, now) || found
 		}
 	}
+	pending += m.pool.unwatched.Load()
+	raise(&m.pool.most, pending)
 	s := &m.slow
 	if found && (!s.looked || now-s.lastLook >= captureInterval) && s.looking.CompareAndSwap(false, true) {
 		s.lastLook, s.looked = now, true
@@ -125,10 +144,11 @@ func (m *Monitor) scan(now time.Duration) {
 			m.look()
 		})
 	}
+	return pending
 }
 
 // tolerance is by how much a step may have begun after its stamp.
-func (m *Monitor) tolerance(st *step) time.Duration {
+func (st *step) tolerance() time.Duration {
 	if st.fine() {
 		return 0
 	}
@@ -137,53 +157,59 @@ func (m *Monitor) tolerance(st *step) time.Duration {
 
 // runningSlow notes a step that is slow and goes on. It tells whether its stack
 // is still wanted.
-func (m *Monitor) runningSlow(x *Exchange, state int64, st *step, began, now time.Duration) (look bool) {
-	p := &m.pool
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if x.state.Load() != state {
+func (m *Monitor) runningSlow(x *Exchange, p *progress.Exchange, state progress.State, st *step, began, now time.Duration) (look bool) {
+	s := &m.slow
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !x.still(p, state) {
 		return false
 	}
-	if x.slow == nil || x.slow.began != began || x.slow.step != st {
-		x.slow = &SlowCallback{Name: st.name, RequestID: x.id, StartedAt: m.start.Add(began), Running: true, Stack: []string{}, began: began, step: st}
-		m.foundSlow(x.slow, st)
+	if !x.slow.is(st, began) {
+		x.slow = m.foundStep(p, st, began)
 	}
 	x.slow.DurationMS = milliseconds(now - began)
 	m.health.slow(now, st.name)
 	return len(x.slow.Stack) == 0 && x.slow.looks < maxLooks
 }
 
+// still tells whether the place has that exchange, and it is where it was.
+func (x *Exchange) still(p *progress.Exchange, state progress.State) bool {
+	return x.now.Load() == p && p.State() == state
+}
+
 // look takes the stacks of the steps that are slow at this moment and have none yet.
 func (m *Monitor) look() {
 	type seen struct {
 		x     *Exchange
-		state int64
+		p     *progress.Exchange
+		state progress.State
 		c     *SlowCallback
 	}
 	var wanted []seen
-	p := &m.pool
-	p.mu.Lock()
-	for _, x := range *p.all.Load() {
-		if c := x.slow; c != nil && c.Running && len(c.Stack) == 0 && c.looks < maxLooks {
+	s := &m.slow
+	s.mu.Lock()
+	for _, x := range *m.pool.all.Load() {
+		p, c := x.now.Load(), x.slow
+		if p != nil && c != nil && c.Running && len(c.Stack) == 0 && c.looks < maxLooks {
 			c.looks++
-			wanted = append(wanted, seen{x, x.state.Load(), c})
+			wanted = append(wanted, seen{x, p, p.State(), c})
 		}
 	}
-	p.mu.Unlock()
+	s.mu.Unlock()
 	if len(wanted) == 0 {
 		return
 	}
 	stacks := map[string][]string{}
-	for _, g := range goroutines() {
-		if slot := g.labels[slotLabel]; slot != "" {
+	for _, g := range goroutines(m.pool.entry) {
+		if slot := g.labels[slotLabel]; slot != "" && g.entered {
 			stacks[slot] = g.frames
 		}
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, w := range wanted {
 		// Another step at the same place would have the same label.
-		if w.state != 0 && w.x.state.Load() == w.state && w.x.slow == w.c {
+		if w.x.still(w.p, w.state) && w.x.slow == w.c {
 			if stack := stacks[w.x.slot]; stack != nil {
 				w.c.Stack = stack
 			}
@@ -193,9 +219,9 @@ func (m *Monitor) look() {
 
 // recentSlowCallbacks returns copies, the oldest first.
 func (m *Monitor) recentSlowCallbacks() (list []SlowCallback, count int64) {
-	p := &m.pool
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	s := &m.slow
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	list = make([]SlowCallback, 0, len(m.slow.recent))
 	for _, c := range m.slow.recent {
 		list = append(list, *c)
@@ -206,8 +232,7 @@ func (m *Monitor) recentSlowCallbacks() (list []SlowCallback, count int64) {
 // logSlow writes the lines that are due.
 func (m *Monitor) logSlow(now time.Duration) {
 	var due []SlowCallback
-	p := &m.pool
-	p.mu.Lock()
+	m.slow.mu.Lock()
 	m.slow.unlogged = slices.DeleteFunc(m.slow.unlogged, func(c *SlowCallback) bool {
 		if c.Running && now-c.began < settle {
 			return false
@@ -215,7 +240,7 @@ func (m *Monitor) logSlow(now time.Duration) {
 		due = append(due, *c)
 		return true
 	})
-	p.mu.Unlock()
+	m.slow.mu.Unlock()
 	for _, c := range due {
 		attrs := []slog.Attr{
 			slog.String("step", c.Name), slog.Float64("duration_ms", c.DurationMS),

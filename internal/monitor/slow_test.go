@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/vega-proxy/vega-proxy/internal/monitor/progress"
 )
 
 //go:noinline
@@ -24,7 +26,7 @@ func TestSlowStep(t *testing.T) {
 		defer run(t, m)()
 		time.Sleep(time.Second)
 
-		x := m.Begin("request-1")
+		x := begin(m, "request-1")
 		x.Enter(parse)
 		dawdle(80 * time.Millisecond) // under its threshold
 		x.Enter(dispatch)             // which ends parse
@@ -76,7 +78,7 @@ func TestBlockedStepIsFoundWhileItLasts(t *testing.T) {
 		release := make(chan struct{})
 		var wg sync.WaitGroup
 		wg.Go(func() {
-			x := m.Begin("blocked")
+			x := begin(m, "blocked")
 			defer x.End()
 			x.Enter(dispatch)
 			blockOn(release)
@@ -114,13 +116,13 @@ func TestStacksAreNotMixedUp(t *testing.T) {
 		time.Sleep(time.Second)
 		var wg sync.WaitGroup
 		wg.Go(func() {
-			x := m.Begin("a")
+			x := begin(m, "a")
 			defer x.End()
 			x.Enter(parse)
 			dawdle(time.Second)
 		})
 		wg.Go(func() {
-			x := m.Begin("b")
+			x := begin(m, "b")
 			defer x.End()
 			x.Enter(parse)
 			blockOn(nil2s())
@@ -131,6 +133,89 @@ func TestStacksAreNotMixedUp(t *testing.T) {
 			if !strings.Contains(names(c.Stack), want) {
 				t.Errorf("stack of %s: %q, want %s", c.RequestID, c.Stack, want)
 			}
+		}
+	})
+}
+
+//go:noinline
+func serveExchange(m *Monitor, helper *sync.WaitGroup, release <-chan struct{}) {
+	x := begin(m, "parent")
+	defer x.End()
+	x.Enter(parse)
+	helper.Go(func() { blockOn(release) }) // it has the exchange's label
+	dawdle(time.Second)
+}
+
+// TestWhatAnExchangeStartsIsNotTheExchange: a goroutine inherits the label of the one that
+// starts it, and may outlive the exchange.
+func TestWhatAnExchangeStartsIsNotTheExchange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMonitor(t, nil)
+		m.Steps("github.com/vega-proxy/vega-proxy/internal/monitor.serveExchange", "parse", "dispatch")
+		defer run(t, m)()
+		time.Sleep(time.Minute) // the probe is slow by now
+		release := make(chan struct{})
+		var parent, helper sync.WaitGroup
+		parent.Go(func() { serveExchange(m, &helper, release) })
+		time.Sleep(500 * time.Millisecond)
+		if got := m.Diagnose().Tasks.ByName; got["exchange"] != 1 || got["proxy"] != 1 {
+			t.Errorf("while it lasts: %v", got)
+		}
+		parent.Wait()
+		if got := m.Diagnose().Tasks.ByName; got["exchange"] != 0 || got["proxy"] != 1 {
+			t.Errorf("after its end: %v", got)
+		}
+		recent := m.Status().RecentSlowCallbacks
+		if len(recent) != 1 || !strings.Contains(names(recent[0].Stack), "monitor.dawdle ") || recent[0].DurationMS < 990 || recent[0].DurationMS > 1010 {
+			t.Errorf("slow callbacks %+v", recent)
+		}
+		close(release)
+		helper.Wait()
+	})
+}
+
+// TestProbeIsSlowWithoutExchanges counts its wakes: 100 a second, and 20 while there
+// was no exchange for a second.
+func TestProbeIsSlowWithoutExchanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMonitor(t, nil)
+		defer run(t, m)()
+		wakes := func() uint64 {
+			var metric dto.Metric
+			if err := m.metrics.lateness.Write(&metric); err != nil {
+				t.Fatal(err)
+			}
+			return metric.GetHistogram().GetSampleCount()
+		}
+		in := func(d time.Duration) uint64 {
+			before := wakes()
+			time.Sleep(d)
+			return wakes() - before
+		}
+		time.Sleep(5 * time.Second)
+		if n := in(time.Second); n < 19 || n > 21 {
+			t.Errorf("%d wakes in an idle second", n)
+		}
+		x := begin(m, "r")
+		if n := in(time.Second); n < 98 || n > 101 {
+			t.Errorf("%d wakes in a second with an exchange", n)
+		}
+		x.End()
+		if n := in(time.Second); n < 98 || n > 101 {
+			t.Errorf("%d wakes in the second after its end", n)
+		}
+		time.Sleep(time.Second)
+		if n := in(time.Second); n < 19 || n > 21 {
+			t.Errorf("%d wakes in an idle second again", n)
+		}
+		// The ticks are right from the first step on, however slow the probe was.
+		time.Sleep(33 * time.Millisecond)
+		x = begin(m, "r")
+		x.Enter(parse)
+		dawdle(85 * time.Millisecond)
+		x.End()
+		if s := m.Status(); s.SlowCallbacksCount != 0 {
+			t.Errorf("a step of 85 ms is slow: %+v", s.RecentSlowCallbacks)
 		}
 	})
 }
@@ -146,10 +231,10 @@ func TestSlowStepsAreLoggedOnceAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
 		m := New(testConfig(), t.TempDir(), slog.New(slog.NewTextHandler(&log, nil)), prometheus.NewRegistry())
-		m.Steps("parse", "dispatch")
+		m.Steps("", "parse", "dispatch")
 		stop := run(t, m)
 		slow := func(step int) {
-			x := m.Begin("r")
+			x := begin(m, "r")
 			x.Enter(step)
 			dawdle(200 * time.Millisecond)
 			x.End()
@@ -176,7 +261,7 @@ func TestRingAndPlacesAreBounded(t *testing.T) {
 		m := newMonitor(t, nil)
 		defer run(t, m)()
 		for range recentSlow + 10 {
-			x := m.Begin("r")
+			x := begin(m, "r")
 			x.Enter(parse)
 			dawdle(150 * time.Millisecond)
 			x.End()
@@ -184,9 +269,9 @@ func TestRingAndPlacesAreBounded(t *testing.T) {
 		if s := m.Status(); len(s.RecentSlowCallbacks) != recentSlow || s.SlowCallbacksCount != recentSlow+10 {
 			t.Errorf("%d kept, %d counted", len(s.RecentSlowCallbacks), s.SlowCallbacksCount)
 		}
-		var all []*Exchange
+		var all []*exchange
 		for range maxWatched + 5 {
-			x := m.Begin("r")
+			x := begin(m, "r")
 			x.Enter(parse)
 			all = append(all, x)
 		}
@@ -214,9 +299,9 @@ func TestHealthyRunRaisesNothing(t *testing.T) {
 		for range 20 {
 			wg.Go(func() {
 				for range 100 {
-					x := m.Begin("r")
+					x := begin(m, "r")
 					x.Enter(parse)
-					done := Track(m, KindExchange, new([64]byte), 64, "r")
+					done := Track(x.place, progress.KindExchange, new([64]byte), 64, "r")
 					x.Enter(dispatch)
 					x.Leave()
 					time.Sleep(500 * time.Millisecond)
@@ -269,7 +354,7 @@ func TestLateProbe(t *testing.T) {
 			if s.SlowCallbacksCount != tt.slow || s.LoopStalls != tt.stall {
 				t.Errorf("late by %v: %d slow, %d stalls", tt.late, s.SlowCallbacksCount, s.LoopStalls)
 			}
-			if tt.slow > 0 && (s.RecentSlowCallbacks[0].Name != schedulerStep || s.MaxCallbackTimeMS != milliseconds(tt.late)) {
+			if tt.slow > 0 && (s.RecentSlowCallbacks[0].Name != SchedulerStep || s.MaxCallbackTimeMS != milliseconds(tt.late)) {
 				t.Errorf("late by %v: %+v", tt.late, s)
 			}
 			if got, reasons := m.Health(); got != tt.want {

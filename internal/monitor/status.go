@@ -9,7 +9,7 @@ import (
 type Status struct {
 	Running             bool           `json:"running"`
 	MonitoringDuration  float64        `json:"monitoring_duration"` // seconds
-	TotalCallbacks      int64          `json:"total_callbacks"`     // steps that have ended
+	TotalCallbacks      int64          `json:"total_callbacks"`     // steps of exchanges that have ended
 	SlowCallbacksCount  int64          `json:"slow_callbacks_count"`
 	MaxCallbackTimeMS   float64        `json:"max_callback_time_ms"`
 	CurrentPendingTasks int64          `json:"current_pending_tasks"` // exchanges in flight
@@ -25,14 +25,14 @@ type Status struct {
 // Status returns the loop's figures.
 func (m *Monitor) Status() Status {
 	r := m.runtime.figures()
-	steps, longest := m.pool.totals()
+	counts := m.pool.count()
 	recent, count := m.recentSlowCallbacks()
 	s := Status{
 		Running:             m.running.Load(),
-		TotalCallbacks:      steps,
+		TotalCallbacks:      counts.steps,
 		SlowCallbacksCount:  count,
-		CurrentPendingTasks: m.pending.now.Load(),
-		MaxPendingTasks:     m.pending.max.Load(),
+		CurrentPendingTasks: counts.pending,
+		MaxPendingTasks:     counts.mostPending,
 		LoopStalls:          m.health.stallsInAll(),
 		RecentSlowCallbacks: recent,
 		SchedLatencyP99MS:   milliseconds(r.schedP99),
@@ -43,7 +43,7 @@ func (m *Monitor) Status() Status {
 	if s.Running {
 		s.MonitoringDuration = (m.now() - time.Duration(m.since.Load())).Seconds()
 	}
-	s.MaxCallbackTimeMS = max(milliseconds(longest), milliseconds(time.Duration(m.slow.longest.Load())))
+	s.MaxCallbackTimeMS = max(milliseconds(counts.longest), milliseconds(time.Duration(m.slow.longest.Load())))
 	for _, c := range recent {
 		s.MaxCallbackTimeMS = max(s.MaxCallbackTimeMS, c.DurationMS)
 	}
@@ -79,13 +79,10 @@ func (m *Monitor) Diagnose() Diagnostics {
 	r := m.runtime.figures()
 	d := Diagnostics{HealthStatus: status, Reasons: reasons, Metrics: m.Status()}
 	d.Tasks = Tasks{Running: r.running, Completed: r.created - r.goroutines, ByName: map[string]int{}}
-	groups := goroutines()
+	groups := goroutines(m.pool.entry)
 	slices.SortStableFunc(groups, func(a, b group) int { return b.count - a.count })
 	for _, g := range groups {
-		name := g.labels[taskLabel]
-		if name == "" {
-			name = g.root
-		}
+		name := g.task()
 		if _, known := d.Tasks.ByName[name]; !known && len(d.Tasks.ByName) >= maxTaskNames {
 			name = "other"
 		}

@@ -7,25 +7,11 @@ import (
 	"time"
 	"unsafe"
 	"weak"
+
+	"github.com/vega-proxy/vega-proxy/internal/monitor/progress"
 )
 
-// Kind is a type of objects that are followed.
-type Kind uint8
-
-// What is followed.
-const (
-	KindExchange Kind = iota
-	KindStream
-	KindUpstreamBody
-	KindRecording
-	KindFlight
-	KindSession
-	kinds
-)
-
-var kindNames = [kinds]string{"exchange", "stream", "upstream_body", "recording", "flight", "session"}
-
-func (k Kind) String() string { return kindNames[k] }
+var kindNames = [progress.Kinds]string{"exchange", "stream", "upstream_body", "recording", "flight", "session"}
 
 const (
 	// maxFollowed is how many objects of all kinds are followed at a time; each
@@ -45,7 +31,8 @@ const (
 // says so: nothing here keeps it.
 type objects struct {
 	start  time.Time
-	byKind [kinds]kindCount
+	clock  *progress.Clock // says what kinds are followed at present
+	byKind [progress.Kinds]kindCount
 
 	mu     sync.Mutex
 	chunks []*[chunkSize]object // entries never move
@@ -62,8 +49,8 @@ type objects struct {
 }
 
 type kindCount struct {
-	tracked, freed, skipped atomic.Int64
-	budget, places          atomic.Int64
+	tracked, freed atomic.Int64
+	budget, places atomic.Int64
 }
 
 type object struct {
@@ -73,7 +60,7 @@ type object struct {
 	// Guarded by objects.mu.
 	ref       weak.Pointer[byte]
 	id        int64 // 0 is a free entry
-	kind      Kind
+	kind      progress.Kind
 	born      time.Duration
 	size      int64
 	requestID string
@@ -82,11 +69,12 @@ type object struct {
 
 type mark struct{ _ [8]uintptr } // large enough to have a slot of its own
 
-func (o *objects) init(start time.Time) {
-	o.start = start
+func (o *objects) init(start time.Time, clock *progress.Clock) {
+	o.start, o.clock = start, clock
 	for k := range o.byKind {
 		o.byKind[k].budget.Store(burst)
 		o.byKind[k].places.Store(placed)
+		clock.Follow(progress.Kind(k), true)
 	}
 	o.judged = -1
 	o.newMark()
@@ -103,26 +91,37 @@ func (o *objects) refill() {
 		c := &o.byKind[k]
 		c.budget.Store(min(burst, max(0, c.budget.Load())+refill))
 		c.places.Store(placed)
+		o.clock.Follow(progress.Kind(k), true)
 	}
 }
 
-// Track follows v without keeping it alive, until it is gone. v may point into a
-// larger object, to a field of it; the object must not be taken from a pool. size is
-// what it is taken to hold, in bytes. done says that its owner let go of it; it
-// must be called once. From then on v should be gone with the next collections.
+// Track follows v, which belongs to an exchange, without keeping it alive, until it is
+// gone. v may point into a larger object, to a field of it; the object must not be
+// taken from a pool. size is what it is taken to hold, in bytes. done says that its
+// owner let go of it; it must be called once. From then on v should be gone with the
+// next collections.
 //
-// At high rates only a sample of a kind is followed; for the others done does nothing.
-func Track[T any](m *Monitor, kind Kind, v *T, size int64, requestID string) (done func()) {
-	return m.objects.follow(kind, (*byte)(unsafe.Pointer(v)), size, requestID)
+// At high rates only a sample of a kind is followed, which progress.Exchange.Follows tells
+// beforehand; for the others done does nothing.
+func Track[T any](x *Exchange, kind progress.Kind, v *T, size int64, requestID string) (done func()) {
+	if done = x.m.objects.follow(kind, (*byte)(unsafe.Pointer(v)), size, requestID); done == nil {
+		x.skipped[kind].Add(1)
+		return nothing
+	}
+	return done
 }
 
 func nothing() {}
 
-func (o *objects) follow(kind Kind, v *byte, size int64, requestID string) (done func()) {
+// follow returns nil if v is not followed.
+func (o *objects) follow(kind progress.Kind, v *byte, size int64, requestID string) (done func()) {
 	c := &o.byKind[kind]
-	if c.budget.Load() <= 0 || c.budget.Add(-1) < 0 {
-		c.skipped.Add(1)
-		return nothing
+	left := c.budget.Add(-1)
+	if left <= 0 {
+		o.clock.Follow(kind, false)
+	}
+	if left < 0 {
+		return nil
 	}
 	ref, born := weak.Make(v), time.Since(o.start)
 	var place [3]uintptr
@@ -133,8 +132,7 @@ func (o *objects) follow(kind Kind, v *byte, size int64, requestID string) (done
 	defer o.mu.Unlock()
 	e := o.entry()
 	if e == nil {
-		c.skipped.Add(1)
-		return nothing
+		return nil
 	}
 	e.letGo.Store(0)
 	e.ref, e.kind, e.born, e.size, e.requestID, e.place = ref, kind, born, size, requestID, place

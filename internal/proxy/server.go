@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/vega-proxy/vega-proxy/internal/cache"
+	"github.com/vega-proxy/vega-proxy/internal/monitor/progress"
 	"github.com/vega-proxy/vega-proxy/internal/proxy/front"
 	"github.com/vega-proxy/vega-proxy/internal/stream"
 	"github.com/vega-proxy/vega-proxy/internal/trace"
@@ -41,11 +42,9 @@ type Options struct {
 	StreamEvents   *stream.Events
 	// Journal gets a record of each exchange with a model; nil is none.
 	Journal Journal
-	// Begin is told of each exchange, and what it returns of its steps; nil is
-	// off.
-	Begin func(requestID string) Steps
-	// Tracker follows what exchanges make; nil is off.
-	Tracker Tracker
+	// Begin is told of each exchange. It makes the progress ready that the exchange
+	// enters its steps in, and returns what follows what it makes. nil is off.
+	Begin func(p *progress.Exchange, requestID string) Watch
 	// Trace begins each exchange's part in a trace, by the client's header; nil is
 	// off.
 	Trace func(h http.Header, start time.Time) *trace.Exchange

@@ -2,20 +2,10 @@ package proxy
 
 import (
 	"github.com/vega-proxy/vega-proxy/internal/cache"
+	"github.com/vega-proxy/vega-proxy/internal/monitor/progress"
 	"github.com/vega-proxy/vega-proxy/internal/stream"
 	"github.com/vega-proxy/vega-proxy/internal/upstream"
 )
-
-// Steps is told by one exchange what it is busy with. Its methods are called by
-// one goroutine at a time and must cost next to nothing.
-type Steps interface {
-	// Enter begins the step of that index in StepNames, and ends the one before.
-	Enter(step int)
-	// Leave ends the step; in none it does nothing.
-	Leave()
-	// End comes last, once.
-	End()
-}
 
 // The steps of an exchange that are the proxy's own work. Whoever is about to
 // wait for the client or the upstream leaves its step before.
@@ -48,9 +38,12 @@ func StepNames() []string {
 	}
 }
 
-// Tracker follows what must be gone some time after its end, without keeping it
-// alive. The func that each method returns is called when the owner has let go.
-type Tracker interface {
+// Watch is what watches one exchange, from Options.Begin on.
+type Watch interface {
+	// All but End follow what must be gone some time after its end, without keeping it
+	// alive, if the progress says so. The func that each returns is called when
+	// the owner has let go.
+
 	// Exchange is given a field of the exchange, which is its id, and about how
 	// many bytes it holds.
 	Exchange(id *string, size int64) (done func())
@@ -58,12 +51,15 @@ type Tracker interface {
 	UpstreamBody(a *upstream.Answer, requestID string) (done func())
 	Recording(r *stream.Recording, requestID string) (done func())
 	Flight(l *cache.Lead, requestID string) (done func())
+
+	// End comes last, once.
+	End()
 }
 
 // watched is what an exchange tells of itself.
 type watched struct {
-	steps Steps   // nil is off
-	track Tracker // nil is off
+	by       Watch             // nil is nobody
+	progress progress.Exchange // steps are entered by their index in StepNames
 
 	// What is to be called at the end for what is followed; nil is for nothing.
 	exchange, stream, answer func()
@@ -74,51 +70,53 @@ type watched struct {
 const exchangeSize = 4 << 10
 
 func (x *exchange) watchSelf() {
-	w, opts := &x.watched, &x.s.opts
-	if opts.Begin != nil {
-		w.steps = opts.Begin(x.id)
-		w.steps.Enter(stepAdmit)
-	}
-	if w.track = opts.Tracker; w.track != nil {
-		w.exchange = w.track.Exchange(&x.id, exchangeSize+max(0, x.r.ContentLength))
+	if begin := x.s.opts.Begin; begin != nil {
+		w := &x.watched
+		w.by = begin(&w.progress, x.id)
+		w.progress.Enter(stepAdmit)
+		if w.progress.Follows(progress.KindExchange) {
+			w.exchange = w.by.Exchange(&x.id, exchangeSize+max(0, x.r.ContentLength))
+		}
 	}
 }
 
 // work says which step the exchange is in from here on.
 func (x *exchange) work(step int) {
-	if x.watched.steps != nil {
-		x.watched.steps.Enter(step)
+	if w := &x.watched; w.by != nil {
+		w.progress.Enter(step)
 	}
 }
 
 // rest says that the exchange is in no step from here on.
 func (x *exchange) rest() {
-	if x.watched.steps != nil {
-		x.watched.steps.Leave()
+	if w := &x.watched; w.by != nil {
+		w.progress.Leave()
 	}
 }
 
+func (w *watched) follows(k progress.Kind) bool { return w.by != nil && w.progress.Follows(k) }
+
 func (x *exchange) trackStream(b *stream.Buffer) {
-	if w := &x.watched; w.track != nil {
-		w.stream = w.track.Stream(b, x.id)
+	if w := &x.watched; w.follows(progress.KindStream) {
+		w.stream = w.by.Stream(b, x.id)
 	}
 }
 
 func (x *exchange) trackAnswer() {
-	if w := &x.watched; w.track != nil {
-		w.answer = w.track.UpstreamBody(x.answer, x.id)
+	if w := &x.watched; w.follows(progress.KindUpstreamBody) {
+		w.answer = w.by.UpstreamBody(x.answer, x.id)
 	}
 }
 
 func (x *exchange) trackRecording() {
-	if w := &x.watched; w.track != nil && x.caching.recording != nil {
-		w.recording = w.track.Recording(x.caching.recording, x.id)
+	if w := &x.watched; x.caching.recording != nil && w.follows(progress.KindRecording) {
+		w.recording = w.by.Recording(x.caching.recording, x.id)
 	}
 }
 
 func (x *exchange) trackFlight() {
-	if w := &x.watched; w.track != nil {
-		w.flight = w.track.Flight(x.caching.lead, x.id)
+	if w := &x.watched; w.follows(progress.KindFlight) {
+		w.flight = w.by.Flight(x.caching.lead, x.id)
 	}
 }
 
@@ -134,7 +132,7 @@ func (x *exchange) letGo() {
 			done()
 		}
 	}
-	if w.steps != nil {
-		w.steps.End()
+	if w.by != nil {
+		w.by.End()
 	}
 }

@@ -8,16 +8,40 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vega-proxy/vega-proxy/internal/cache"
+	"github.com/vega-proxy/vega-proxy/internal/monitor/progress"
 	"github.com/vega-proxy/vega-proxy/internal/proxy"
+	"github.com/vega-proxy/vega-proxy/internal/stream"
+	"github.com/vega-proxy/vega-proxy/internal/upstream"
 )
 
 // diary is what one exchange says that it is busy with: each step's name, "-"
 // where it is in none, and "end".
 type diary chan string
 
-func (d diary) Enter(step int) { d <- proxy.StepNames()[step] }
-func (d diary) Leave()         { d <- "-" }
-func (d diary) End()           { d <- "end" }
+func (d diary) begin(p *progress.Exchange, requestID string) proxy.Watch {
+	var everyChange progress.Clock
+	everyChange.Exact(true)
+	p.Init(&everyChange, requestID, func(ended progress.State) {
+		switch step := p.State().Step(); {
+		case step >= 0:
+			d <- proxy.StepNames()[step]
+		case ended.Step() >= 0:
+			d <- "-"
+		}
+	})
+	d <- requestID
+	return d
+}
+
+func (d diary) End() { d <- "end" }
+
+// It notes nothing of what is made.
+func (d diary) Exchange(*string, int64) (done func())               { return func() {} }
+func (d diary) Stream(*stream.Buffer, string) (done func())         { return func() {} }
+func (d diary) UpstreamBody(*upstream.Answer, string) (done func()) { return func() {} }
+func (d diary) Recording(*stream.Recording, string) (done func())   { return func() {} }
+func (d diary) Flight(*cache.Lead, string) (done func())            { return func() {} }
 
 // next reads what was noted up to the given entry.
 func (d diary) next(t *testing.T, last string) string {
@@ -45,10 +69,7 @@ func startWatched(t *testing.T, b *backend) (*rig, diary, chan string) {
 	r := &rig{t: t, lines: lines, log: slog.New(lines)}
 	r.tune = func(opts *proxy.Options) {
 		opts.Settings.SessionHeaders = []string{"X-Session-Id"}
-		opts.Begin = func(requestID string) proxy.Steps {
-			d <- requestID
-			return d
-		}
+		opts.Begin = d.begin
 		opts.Seen = func(session string, bytes, tokens int64) { seen <- fmt.Sprint(session, " ", bytes, " ", tokens) }
 	}
 	r.start(nil, b.url())
