@@ -36,6 +36,8 @@ type exchange struct {
 	conn   *clientConn // nil where the server is driven without our listener
 	strict *strictConn
 
+	watched watched // here, among what is at hand at any time: it is asked all the while
+
 	id     string
 	path   string // decoded and cleaned
 	route  dialect.Route
@@ -68,7 +70,6 @@ type exchange struct {
 	tally   tally
 	keeping keeping
 	caching caching
-	watched watched
 	trace   *trace.Exchange // nil is off
 	report  report
 }

@@ -72,12 +72,12 @@ type Exchange struct {
 	told  func(ended State)
 	state atomic.Int64
 
-	// RequestID is read by others; it must not be changed.
-	RequestID string
 	// Entered is how many steps were entered, and Skipped how many objects of each
 	// kind were made and not followed.
 	Entered int64
 	Skipped [Kinds]int32
+	// RequestID is read by others; it must not be changed.
+	RequestID string
 }
 
 // Init makes an exchange ready. told is called by the exchange's goroutine with what has ended, a
