@@ -107,6 +107,9 @@ func (x *Exchange) End() {
 // the ticks will not do.
 func (x *Exchange) changed(ended progress.State) {
 	p := x.now.Load()
+	if p == nil { // it has ended: a mistake of whoever tells, which must not cost the process
+		return
+	}
 	was, is := x.m.pool.step(ended), x.m.pool.step(p.State())
 	exactly := is != nil && is.fine()
 	over := was != nil && (was.fine() || ended.Tick() != x.m.pool.clock.Tick())

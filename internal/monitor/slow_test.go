@@ -220,6 +220,21 @@ func TestProbeIsSlowWithoutExchanges(t *testing.T) {
 	})
 }
 
+func TestAStepAfterTheEndHarmsNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMonitor(t, nil)
+		defer run(t, m)()
+		x := begin(m, "r")
+		x.End()
+		time.Sleep(time.Second)
+		x.Enter(parse)
+		x.Leave()
+		if s := m.Status(); s.TotalCallbacks != 0 || s.CurrentPendingTasks != 0 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
 // nil2s is a channel that is closed after two seconds.
 func nil2s() <-chan struct{} {
 	c := make(chan struct{})
