@@ -175,12 +175,9 @@ func (c *counts) add(d *counts) {
 
 // count adds up what is counted.
 func (p *pool) count() (t totals) {
-	t.pending = p.unwatched.Load()
+	t.pending = p.together()
 	t.add(&p.unwatchedCounts)
 	for _, x := range *p.all.Load() {
-		if x.now.Load() != nil {
-			t.pending++
-		}
 		t.add(&x.counts)
 	}
 	t.mostPending = raise(&p.most, t.pending)
@@ -188,6 +185,23 @@ func (p *pool) count() (t totals) {
 		t.mostPending = max(t.mostPending, 1) // and be it between two looks
 	}
 	return t
+}
+
+// together is how many exchanges are in flight at one moment. A mere walk could count
+// one that has ended beside one that has begun since.
+func (p *pool) together() int64 {
+	all := *p.all.Load()
+	seen := make([]*progress.Exchange, len(all))
+	for i, x := range all {
+		seen[i] = x.now.Load()
+	}
+	n := p.unwatched.Load() // the moment
+	for i, x := range all {
+		if seen[i] != nil && x.now.Load() == seen[i] {
+			n++
+		}
+	}
+	return n
 }
 
 func (t *totals) add(c *counts) {

@@ -135,7 +135,9 @@ func (m *Monitor) scan(now time.Duration) (pending int64) {
 		}
 	}
 	pending += m.pool.unwatched.Load()
-	raise(&m.pool.most, pending)
+	if pending > m.pool.most.Load() {
+		raise(&m.pool.most, m.pool.together())
+	}
 	s := &m.slow
 	if found && (!s.looked || now-s.lastLook >= captureInterval) && s.looking.CompareAndSwap(false, true) {
 		s.lastLook, s.looked = now, true
