@@ -49,7 +49,8 @@ func NewRecording(limit, length int64) *Recording {
 }
 
 // Append adds a copy of p and tells whether the answer is within the limit. It
-// never waits. Nothing may be appended after Seal.
+// never waits, but takes turns for readers that await one. Nothing may be appended
+// after Seal.
 func (r *Recording) Append(p []byte) (within bool) {
 	r.mu.Lock()
 	r.size += int64(len(p))
@@ -95,10 +96,16 @@ func (r *Recording) wakeAll() {
 	}
 	r.mu.Unlock()
 	for i, d := range r.woken {
-		d.wakeUp()
+		if i >= mostTurns || !d.takeTurns() {
+			d.wakeUp()
+		}
 		r.woken[i] = nil
 	}
 }
+
+// mostTurns is how many readers' turns the writer takes with each piece, before it
+// goes on for its own. The others are woken, and take theirs side by side.
+const mostTurns = 16
 
 // Seal ends the recording: cleanly, or with the error that cut the answer off.
 // With broken, its last bytes are the beginning of an event without an end. Only

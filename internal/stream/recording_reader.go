@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"slices"
+	"sync"
 )
 
 // Reader reads a Recording. It is a Source, for one goroutine. Close gives it
@@ -18,6 +19,11 @@ type Reader struct {
 	at     int // within it
 	pos    int64
 	asleep bool
+
+	turns sync.Mutex  // held in a turn; taken before the recording's; guards the fields below
+	turn  func() bool // while the owner awaits
+	taken bool        // there was a turn
+	fault any         // what turn threw
 }
 
 // Reader returns a new reader from the first byte on. Once the context has
@@ -104,6 +110,53 @@ func (d *Reader) Wait() error {
 		}
 	}
 	return nil
+}
+
+// Await implements [Awaiter]. The turns are taken by the goroutine that appends.
+func (d *Reader) Await(turn func() bool) (turned bool, err error) {
+	d.turns.Lock()
+	d.turn, d.taken = turn, false
+	d.turns.Unlock()
+	if !d.ready(true) {
+		select {
+		case <-d.wake:
+		case <-d.ctx.Done():
+			err = context.Cause(d.ctx)
+		}
+	}
+	d.turns.Lock() // a turn in progress ends first
+	defer d.turns.Unlock()
+	d.turn = nil
+	if d.fault != nil {
+		panic(d.fault)
+	}
+	return d.taken, err
+}
+
+// takeTurns has the reader's turn called for as long as there is something to
+// read, and tells whether the owner may sleep on.
+func (d *Reader) takeTurns() bool {
+	d.turns.Lock()
+	defer d.turns.Unlock()
+	for d.turn != nil && d.takeTurn() {
+		if !d.ready(true) {
+			return true
+		}
+	}
+	d.turn = nil
+	return false
+}
+
+// takeTurn tells whether there may be another one. What turn throws is the owner's
+// to throw.
+func (d *Reader) takeTurn() (more bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			d.fault, more = p, false
+		}
+	}()
+	d.taken = true
+	return d.turn()
 }
 
 // Read copies what has come, and waits only if there is nothing. Its error is

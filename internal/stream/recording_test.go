@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -258,9 +259,25 @@ func TestRecordingManyReaders(t *testing.T) {
 				if seed%5 == 0 {
 					leaveAt = rnd.IntN(want.Len())
 				}
-				for got.Len() < leaveAt {
-					n, err := d.Read(p)
+				var err error
+				read := func() bool {
+					var n int
+					n, err = d.Read(p)
 					got.Write(p[:n])
+					return err == nil && rnd.IntN(20) > 0
+				}
+				for got.Len() < leaveAt {
+					switch {
+					case seed%4 == 1: // the writer reads, now and then
+						turned, awaitErr := d.Await(read)
+						if awaitErr != nil {
+							err = awaitErr
+						} else if !turned {
+							read()
+						}
+					default:
+						read()
+					}
 					if err == io.EOF {
 						break
 					}
@@ -291,6 +308,62 @@ func TestRecordingManyReaders(t *testing.T) {
 			t.Error("other bytes are kept")
 		}
 	}
+}
+
+// What ends the waiting of a reader whose turns others take is told to it.
+func TestReaderAwait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		errEnough := errors.New("enough")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		r := NewRecording(1000, -1)
+		d, ok := r.Reader(ctx)
+		if !ok {
+			t.Fatal("no reader")
+		}
+		defer d.Close()
+		p := make([]byte, 10)
+		var got []string
+		read := func() bool {
+			n, err := d.Read(p)
+			got = append(got, string(p[:n]))
+			return err == nil
+		}
+		go func() {
+			synctest.Wait()
+			r.Append([]byte("a"))
+			r.Append([]byte("b"))
+			cancel(errEnough)
+		}()
+		if turned, err := d.Await(read); !turned || !errors.Is(err, errEnough) || !slices.Equal(got, []string{"a", "b"}) {
+			t.Errorf("%v, %v, read %q", turned, err, got)
+		}
+		r.Append([]byte("c")) // is for Read
+		if n, err := d.Read(p); string(p[:n]) != "c" || err != nil {
+			t.Errorf("%q, %v", p[:n], err)
+		}
+
+		d, ok = r.Reader(t.Context())
+		if !ok {
+			t.Fatal("no second reader")
+		}
+		defer d.Close()
+		if turned, err := d.Await(func() bool { t.Error("a turn for what is there"); return false }); turned || err != nil {
+			t.Errorf("with something there: %v, %v", turned, err)
+		}
+		if _, err := d.Read(p); err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			synctest.Wait()
+			r.Append([]byte("d"))
+		}()
+		defer func() {
+			if p := recover(); p != "oh" {
+				t.Errorf("thrown: %v", p)
+			}
+		}()
+		_, _ = d.Await(func() bool { panic("oh") })
+	})
 }
 
 func BenchmarkRecording(b *testing.B) {
