@@ -138,9 +138,12 @@ func (d *Reader) Await(turn func() bool) (turned bool, err error) {
 func (d *Reader) takeTurns() bool {
 	d.turns.Lock()
 	defer d.turns.Unlock()
-	for d.turn != nil && d.takeTurn() {
-		if !d.ready(true) {
+	for d.turn != nil {
+		if !d.ready(true) { // perhaps its owner was awake meanwhile, and has read it all
 			return true
+		}
+		if !d.takeTurn() {
+			break
 		}
 	}
 	d.turn = nil
