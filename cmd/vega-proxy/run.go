@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"runtime/pprof"
 	"sync"
 )
@@ -62,6 +63,7 @@ func (a *app) run(ctx context.Context) error {
 		a.draining.Store(true)
 		a.log.Info("stopping", "cause", context.Cause(ctx).Error())
 	})()
+	wg.Go(runtime.GC) // what the start has left behind makes room for the first exchanges
 	var err error
 	pprof.Do(ctx, pprof.Labels("task", "proxy"), func(ctx context.Context) { err = a.front.Serve(ctx, a.frontLn) })
 	stopBack()

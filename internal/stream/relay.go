@@ -211,8 +211,8 @@ func (c *copying) take() {
 	n, err := c.src.Read(c.buf[c.held:])
 	at := time.Now()
 	c.BytesIn += int64(n)
-	if c.held+n == len(c.buf) {
-		c.size = max(c.size, largeBuffer)
+	if c.Framing == Bytes && n == len(c.buf) {
+		c.size = largeBuffer
 	}
 	c.data = c.buf[:c.held+n]
 	c.whole = c.pass(c.data, at)
