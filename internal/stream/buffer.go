@@ -87,6 +87,8 @@ func NewBuffer(cfg Config, dst Sink, gate Gate, budget *Budget, events *Events) 
 	if cfg.Adaptive.Enabled {
 		b.pacer = newPacer(cfg.Adaptive)
 		b.size = b.pacer.size
+	} else {
+		b.queue.usual = cfg.BufferSize
 	}
 	b.changed.L = &b.mu
 	events.Began()

@@ -4,6 +4,7 @@ package stream
 // lock and no client.
 type queue struct {
 	events []event // a ring
+	usual  int     // how many it is not to exceed, as a rule; 0 is not known
 	head   int
 	n      int
 	bytes  int64
@@ -27,7 +28,11 @@ func (q *queue) push(e event) {
 }
 
 func (q *queue) grow() {
-	grown := make([]event, max(8, 2*len(q.events)))
+	size := max(8, 4*len(q.events)) // who is slow once stays so, and thousands may be at a time
+	if len(q.events) < q.usual {
+		size = min(size, q.usual)
+	}
+	grown := make([]event, size)
 	for i := range q.n {
 		grown[i] = q.events[(q.head+i)%len(q.events)]
 	}
