@@ -22,6 +22,7 @@ func (a *app) ready() error {
 // and what shows them, outlives the last of them.
 func (a *app) run(ctx context.Context) error {
 	defer a.close()
+	a.lookFirst()
 	a.announce() // in the first lines that are written; connections wait for their server meanwhile
 	defer a.lines.start()()
 	ctx, stop := context.WithCancelCause(ctx)

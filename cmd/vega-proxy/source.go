@@ -75,14 +75,19 @@ const (
 	anotherTry  = "another try"
 )
 
+// lookFirst notes how the files are, so that what changes from here on is a change.
+func (a *app) lookFirst() {
+	r := &a.reloading
+	first := r.source.stamps(r.running.Load().Files())
+	r.seen.CompareAndSwap(nil, &first)
+}
+
 // hearReloads takes up the configuration anew at SIGHUP and when one of its files
 // has changed, until ctx ends.
 func (a *app) hearReloads(ctx context.Context) {
 	tick := time.NewTicker(lookInterval)
 	defer tick.Stop()
 	r := &a.reloading
-	first := r.source.stamps(r.running.Load().Files())
-	r.seen.CompareAndSwap(nil, &first)
 	last, looks := "", 0
 	for {
 		select {
