@@ -118,7 +118,8 @@ func BenchmarkRead(b *testing.B) {
 	}
 }
 
-// BenchmarkPostgres compares batches with inserts one by one, in rows a second.
+// BenchmarkPostgres compares batches with inserts one by one, each by a prepared
+// statement in a transaction of its own, in rows a second.
 func BenchmarkPostgres(b *testing.B) {
 	cfg := testConfig()
 	cfg.Database = database(b)
@@ -127,63 +128,65 @@ func BenchmarkPostgres(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer s.close()
-	rows := make([]*Conversation, 1000)
-	renew := func(n int) []*Conversation {
-		for i := range n {
-			r := kibibyte()
-			r.ID = uuid.Must(uuid.NewV7())
-			rows[i] = readRecord(r, "here")
+	if err := s.store(b.Context(), renewed(1)); err != nil { // makes the table
+		b.Fatal(err)
+	}
+	conn := connect(b, cfg.Database)
+	parameters := make([]string, len(columns))
+	for i := range parameters {
+		parameters[i] = fmt.Sprintf("$%d", i+1)
+	}
+	statement := "INSERT INTO conversations (" + columnNames() + ") VALUES (" + strings.Join(parameters, ", ") + ")"
+	insert := func(row *Conversation) error {
+		args := row.fields()
+		for i, f := range args {
+			if absent(f) {
+				args[i] = nil
+			}
 		}
-		return rows[:n]
+		_, err := conn.Exec(b.Context(), statement, args[:]...)
+		return err
 	}
-	for _, n := range []int{1, 50, 200, 1000} {
-		b.Run(fmt.Sprint("batch=", n), func(b *testing.B) {
-			done := 0
-			var spent time.Duration
-			for b.Loop() {
-				b.StopTimer()
-				batch := renew(n)
-				b.StartTimer()
-				start := time.Now()
-				if err := s.store(b.Context(), batch); err != nil {
-					b.Fatal(err)
-				}
-				spent += time.Since(start)
-				done += n
-			}
-			b.ReportMetric(float64(done)/spent.Seconds(), "rows/s")
-		})
-	}
-	b.Run("plain", func(b *testing.B) {
-		conn := connect(b, cfg.Database)
-		statement := "INSERT INTO conversations (" + columnNames() + ") VALUES ($1" + func() (rest string) {
-			for i := 2; i <= len(columns); i++ {
-				rest += fmt.Sprintf(", $%d", i)
-			}
-			return rest
-		}() + ")"
+	// measure returns rows a second.
+	measure := func(b *testing.B, n int, store func([]*Conversation) error) float64 {
 		var spent time.Duration
-		done := 0
 		for b.Loop() {
 			b.StopTimer()
-			row := renew(1)[0]
+			rows := renewed(n)
 			b.StartTimer()
-			args := make([]any, 0, len(columns))
-			for _, f := range row.fields() {
-				if absent(f) {
-					f = nil
-				}
-				args = append(args, f)
-			}
 			start := time.Now()
-			if _, err := conn.Exec(b.Context(), statement, args...); err != nil {
+			if err := store(rows); err != nil {
 				b.Fatal(err)
 			}
 			spent += time.Since(start)
-			done++
 		}
-		b.ReportMetric(float64(done)/spent.Seconds(), "rows/s")
+		rate := float64(n*b.N) / spent.Seconds()
+		b.ReportMetric(rate, "rows/s")
+		return rate
+	}
+	var single float64
+	b.Run("single", func(b *testing.B) {
+		single = measure(b, 1, func(rows []*Conversation) error { return insert(rows[0]) })
 	})
+	for _, n := range []int{1, 50, 200, 1000} {
+		b.Run(fmt.Sprint("batch=", n), func(b *testing.B) {
+			rate := measure(b, n, func(rows []*Conversation) error { return s.store(b.Context(), rows) })
+			if single > 0 { // was run
+				b.ReportMetric(rate/single, "x-single")
+			}
+		})
+	}
+}
+
+// renewed are rows with ids of their own.
+func renewed(n int) []*Conversation {
+	rows := make([]*Conversation, n)
+	for i := range rows {
+		r := kibibyte()
+		r.ID = uuid.Must(uuid.NewV7())
+		rows[i] = readRecord(r, "here")
+	}
+	return rows
 }
 
 // BenchmarkDrain is a backlog that is stored after an outage.

@@ -184,6 +184,14 @@ func (s *postgresSink) store(ctx context.Context, rows []*Conversation) error {
 		if err := s.prepare(ctx, conn); err != nil {
 			return err
 		}
+		if !amends(rows) {
+			err := copyRows(ctx, conn, rows)
+			if _, refused := errors.AsType[*pgconn.PgError](err); !refused || conn.IsClosed() {
+				return err
+			}
+			// One of them is there already, or the server holds something against COPY or
+			// against a row: the statement tells.
+		}
 		if _, err := conn.Exec(ctx, postgresInsert, arraysOf(rows)...); err != nil {
 			return fmt.Errorf("insert: %w", err)
 		}

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 // TestPostgresRefusesWrites: a server that is read-only for a while, or has no
@@ -117,6 +119,52 @@ func TestPostgresBehindPooler(t *testing.T) {
 	var rows int
 	if err := connect(t, shared.URL("")).QueryRow(t.Context(), "SELECT count(*) FROM conversations").Scan(&rows); err != nil || rows != 300 {
 		t.Errorf("%d rows, %v", rows, err)
+	}
+}
+
+// TestPostgresCopies: rows go in by COPY, and by the slower statement where one of
+// them is there already or amends another.
+func TestPostgresCopies(t *testing.T) {
+	url := database(t)
+	s, err := newPostgres(url, "here", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	conn := connect(t, url)
+	var stored []*Conversation
+	fresh := func() *Conversation {
+		stored = append(stored, readRecord(chat("p", "a"), "here"))
+		return stored[len(stored)-1]
+	}
+	thin := *chat("", "")
+	thin.Revision, thin.RequestBody, thin.Answer = 1, nil, nil
+	for _, tt := range []struct {
+		name, by string
+		rows     func() []*Conversation
+	}{
+		{"new rows", "COPY", func() []*Conversation { return []*Conversation{fresh(), fresh()} }},
+		{"one is there", "INSERT", func() []*Conversation { return []*Conversation{fresh(), stored[0], fresh()} }},
+		{"one amends", "INSERT", func() []*Conversation {
+			thin.ID = uuid.MustParse(stored[0].ID)
+			return []*Conversation{fresh(), readRecord(&thin, "here"), fresh()}
+		}},
+	} {
+		if err := s.store(t.Context(), tt.rows()); err != nil {
+			t.Fatalf("%s: %v", tt.name, err)
+		}
+		var by string
+		err := conn.QueryRow(t.Context(), "SELECT query FROM pg_stat_activity WHERE pid = $1", s.writer.conn.PgConn().PID()).Scan(&by)
+		if !strings.HasPrefix(by, tt.by) || err != nil {
+			t.Errorf("%s: by %.20q, %v; want %s", tt.name, by, err, tt.by)
+		}
+		if n, _, err := s.count(t.Context(), "here"); n != int64(len(stored)) || err != nil {
+			t.Errorf("%s: %d rows, %v; want %d", tt.name, n, err, len(stored))
+		}
+	}
+	found, err := s.conversations(t.Context(), Query{ID: stored[0].ID})
+	if len(found) != 1 || err != nil || found[0].Revision != 1 || found[0].Prompt != "p" {
+		t.Errorf("of the amended row there is %+v, %v", found, err)
 	}
 }
 
