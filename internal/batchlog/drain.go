@@ -20,6 +20,7 @@ const (
 	longestDelay  = 30 * time.Second
 	maxBatchBytes = 8 << 20
 	together      = 50 * time.Millisecond // under load, of what goes in at once
+	togetherBytes = 256 << 10             // likewise, beyond a batch
 	retireEvery   = time.Minute
 	retireSteps   = 20 // between two batches
 )
@@ -128,13 +129,11 @@ func (l *Log) work(ctx context.Context) {
 	}
 }
 
-// drain stores what is there when it begins, or until that fails. All that waits
-// goes in at once, max_queue_size at most: larger transactions cost less.
+// drain stores what is there when it begins, or until that fails.
 func (l *Log) drain(ctx context.Context) (done int) {
 	pending := int(l.queue.Stats().Spooled)
 	for done < pending && ctx.Err() == nil {
-		size := max(l.cfg().BatchSize, min(pending-done, l.cfg().MaxQueueSize))
-		entries, err := l.queue.Read(size, maxBatchBytes)
+		entries, err := l.queue.Read(l.atOnce(pending-done), maxBatchBytes)
 		if len(entries) == 0 {
 			if err != nil {
 				l.failed(ctx, err, again)
@@ -153,6 +152,17 @@ func (l *Log) drain(ctx context.Context) (done int) {
 		l.succeeded()
 	}
 	return done
+}
+
+// atOnce is how many of the records that wait go in together: a batch, or more as
+// long as they take little memory, going by those before. Larger transactions cost
+// less.
+func (l *Log) atOnce(waiting int) int {
+	batch := l.cfg().BatchSize
+	if l.recordBytes == 0 {
+		return batch
+	}
+	return max(batch, min(waiting, l.cfg().MaxQueueSize, togetherBytes/l.recordBytes))
 }
 
 // failed plans the next attempt: twice as late each time, and not when everyone
@@ -198,10 +208,13 @@ type item struct {
 func (l *Log) batch(ctx context.Context, entries []spool.Entry) (done int, err error) {
 	start := time.Now()
 	items := make([]item, len(entries))
+	size := 0
 	for i, e := range entries {
+		size += len(e.Payload)
 		items[i].entry = e
 		items[i].row, items[i].err = readPayload(e, l.instance)
 	}
+	l.recordBytes = size / len(entries)
 	done, err = l.store(ctx, items)
 	var o spool.Outcome
 	for i := range items[:done] {

@@ -238,27 +238,40 @@ func TestBatchesBySizeAndTime(t *testing.T) {
 	})
 }
 
+// TestLargeBatchesWhenBehind: what waits goes in together, up to a number and a size,
+// and never less than a batch.
 func TestLargeBatchesWhenBehind(t *testing.T) {
-	cfg := testConfig()
-	cfg.FlushInterval = 5 * time.Second
-	scripted(t, cfg, func(t *testing.T, l *running, s *script) {
-		s.do(func() { s.fail = func([]*Conversation) error { return errDown } })
-		appendN(l, 2120)
-		synctest.Wait()
-		s.do(func() { s.fail = nil })
-		if _, remaining, err := l.Flush(t.Context()); remaining != 0 || err != nil {
-			t.Fatalf("%d remain, %v", remaining, err)
-		}
-		var sizes strings.Builder
-		s.do(func() {
-			for _, b := range s.batches {
-				sizes.WriteString(b[strings.Index(b, ":"):])
+	for _, tt := range []struct {
+		queue, size int // of a record's text
+		want        string
+	}{
+		{300, 10, ":300:300:300:100"},
+		{1000, 1000, ":184:184:184:184:184:80"},
+		{1000, 100_000, strings.Repeat(":50", 20)},
+	} {
+		cfg := testConfig()
+		cfg.FlushInterval, cfg.MaxQueueSize, cfg.Spool.MaxBytes = 5*time.Second, tt.queue, 1<<30
+		scripted(t, cfg, func(t *testing.T, l *running, s *script) {
+			s.do(func() { s.fail = func([]*Conversation) error { return errDown } })
+			for range 1000 {
+				l.Append(chat(strings.Repeat("x", tt.size), "a"))
+			}
+			synctest.Wait()
+			s.do(func() { s.fail = nil })
+			if _, remaining, err := l.Flush(t.Context()); remaining != 0 || err != nil {
+				t.Fatalf("%d remain, %v", remaining, err)
+			}
+			var sizes strings.Builder
+			s.do(func() {
+				for _, b := range s.batches {
+					sizes.WriteString(b[strings.Index(b, ":"):])
+				}
+			})
+			if sizes.String() != tt.want {
+				t.Errorf("records of %d bytes: batches of %s, want %s", tt.size, sizes.String(), tt.want)
 			}
 		})
-		if sizes.String() != ":1000:1000:120" {
-			t.Errorf("sizes %s", sizes.String())
-		}
-	})
+	}
 }
 
 func TestBacksOff(t *testing.T) {

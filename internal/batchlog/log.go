@@ -47,11 +47,12 @@ type Log struct {
 	tally     tally
 
 	// Owned by Run.
-	worked     time.Time     // when the last batch was begun
-	failures   int           // batches in a row that did not go in
-	delay      time.Duration // before the next attempt
-	retireAt   time.Time
-	spoolFails uint64 // write errors that were reported
+	worked      time.Time     // when the last batch was begun
+	failures    int           // batches in a row that did not go in
+	delay       time.Duration // before the next attempt
+	retireAt    time.Time
+	recordBytes int    // of the last batch's payloads, on average
+	spoolFails  uint64 // write errors that were reported
 }
 
 // New opens the spool in the data directory, which the caller has locked, and

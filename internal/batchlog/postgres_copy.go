@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -18,7 +19,9 @@ var postgresCopy = "COPY conversations (" + columnNames() + ") FROM STDIN (FORMA
 // copyRows inserts rows by COPY, all or none: that costs the server half of what a
 // statement costs it. It fails where one of them is there already.
 func copyRows(ctx context.Context, conn *pgx.Conn, rows []*Conversation) error {
-	if _, err := conn.PgConn().CopyFrom(ctx, &copySource{rows: rows, buf: []byte(copyHead)}, postgresCopy); err != nil {
+	source := &copySource{rows: rows, buf: []byte(copyHead)}
+	defer source.end()
+	if _, err := conn.PgConn().CopyFrom(ctx, source, postgresCopy); err != nil {
 		return fmt.Errorf("copy: %w", err)
 	}
 	return nil
@@ -45,6 +48,9 @@ const (
 // copySource writes rows in the binary form of COPY, one at a time while the
 // server takes those before.
 type copySource struct {
+	// mu is there because the library may go on reading for a moment after it has
+	// returned that the connection broke.
+	mu    sync.Mutex
 	rows  []*Conversation
 	buf   []byte // one row
 	read  int    // of buf
@@ -53,6 +59,8 @@ type copySource struct {
 
 // Read implements io.Reader.
 func (c *copySource) Read(p []byte) (n int, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for n < len(p) {
 		if c.read == len(c.buf) {
 			if c.ended {
@@ -67,6 +75,13 @@ func (c *copySource) Read(p []byte) (n int, err error) {
 		c.read += copied
 	}
 	return n, nil
+}
+
+// end lets go of the rows.
+func (c *copySource) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.rows, c.buf, c.read, c.ended = nil, nil, 0, true
 }
 
 func (c *copySource) next() (err error) {

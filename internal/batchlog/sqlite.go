@@ -44,8 +44,9 @@ func (s *sqliteSink) name() string { return "sqlite" }
 // sqliteFile is how our files are made: with pages in which rows of some KiB leave
 // little room unused, so that what is deleted can be given back, and so that
 // readers do not wait for the writer. The size of a page comes first, since the
-// others write one. A file that is there keeps its own.
-const sqliteFile = "PRAGMA page_size = 16384; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;"
+// others write one. A file that is there keeps its own. The size of the cache comes
+// last: SQLite counts it in pages, of the size that they have when it is set.
+const sqliteFile = "PRAGMA page_size = 16384; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA cache_size = -2000;"
 
 // openSQLite opens a file with the settings that all of ours have: a commit is on
 // the disk. The schema makes it where there is none.

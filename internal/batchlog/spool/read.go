@@ -61,7 +61,7 @@ const (
 func (s *Spool) Read(max int, maxBytes int) (entries []Entry, err error) {
 	s.consumer.Lock()
 	defer s.consumer.Unlock()
-	s.reader.scan.lent = false
+	s.reader.scan.giveBack()
 	size := 0
 	for len(entries) < max {
 		ok, err := s.enter()
@@ -202,7 +202,10 @@ func (s *Spool) stand() (seg *segment, moved bool) {
 func (r *reader) stand(seg *segment, off int64) {
 	r.seg = seg
 	r.readTo = max(off, headerSize)
-	r.scan = scanner{marker: seg.marker, size: seg.size, off: r.readTo, win: r.scan.win[:0], lent: r.scan.lent}
+	r.scan = scanner{
+		marker: seg.marker, size: seg.size, off: r.readTo,
+		win: r.scan.win[:0], lent: r.scan.lent, past: r.scan.past, spare: r.scan.spare,
+	}
 	r.tries = 0
 }
 

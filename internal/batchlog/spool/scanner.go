@@ -12,6 +12,9 @@ import (
 const (
 	chunk = 256 << 10
 	block = 4 << 10
+
+	// maxSpareWindows is how many chunks are kept for the next batch.
+	maxSpareWindows = 4
 )
 
 // scanner finds the good records of a segment, through a window that moves
@@ -29,6 +32,9 @@ type scanner struct {
 	win  []byte
 	lent bool  // parts of win are in use: it is not written to
 	read int64 // bytes read from src
+
+	past  [][]byte // windows that it moved on from while they were lent
+	spare [][]byte // windows to use again, of a chunk each
 }
 
 // record is a good record; its payload is valid until the scanner moves.
@@ -64,10 +70,36 @@ func (s *scanner) next() (r record, skipped span, ok bool, err error) {
 }
 
 // take returns the payload of the record that next returned last. It stays valid
-// until lent is false again.
+// until giveBack.
 func (s *scanner) take(r record) []byte {
 	s.lent = true
 	return r.payload
+}
+
+// giveBack ends the use of all that take returned.
+func (s *scanner) giveBack() {
+	s.lent = false
+	for _, win := range s.past {
+		if cap(win) == chunk && len(s.spare) < maxSpareWindows {
+			s.spare = append(s.spare, win)
+		}
+	}
+	clear(s.past)
+	s.past = s.past[:0]
+}
+
+// fresh returns a window that is not lent.
+func (s *scanner) fresh(size int) []byte {
+	if !s.lent {
+		return make([]byte, size)
+	}
+	s.past, s.lent = append(s.past, s.win), false
+	if n := len(s.spare); n > 0 && size <= chunk {
+		win := s.spare[n-1]
+		s.spare = s.spare[:n-1]
+		return win[:size]
+	}
+	return make([]byte, size, max(size, chunk))
 }
 
 func (s *scanner) recordAt(at int64) (record, bool, error) {
@@ -110,7 +142,7 @@ func (s *scanner) bytes(at, n int64) ([]byte, error) {
 	want := int(min(max(n, chunk), s.size-at))
 	// One huge record must not keep its memory.
 	if s.lent || cap(s.win) < want || cap(s.win) > 4*chunk && want <= chunk {
-		s.win, s.lent = make([]byte, want), false
+		s.win = s.fresh(want)
 	}
 	s.base, s.win = at, s.win[:want]
 	got, err := s.src.ReadAt(s.win, at)

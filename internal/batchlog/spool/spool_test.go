@@ -122,6 +122,42 @@ func TestReadBounds(t *testing.T) {
 	}
 }
 
+// TestPayloadsStay: what one Read returned stays as it is until the next, however much
+// of the spool it takes, and whatever memory of those before is used again.
+func TestPayloadsStay(t *testing.T) {
+	s := mustOpen(t, Config{MaxBytes: 64 << 20, SegmentBytes: 1 << 20, Fsync: time.Second}, newDisk())
+	payload := func(n uint64) []byte {
+		size := 1000 + n*7919%3000
+		if n%400 == 0 {
+			size = 2 * chunk
+		}
+		return bytes.Repeat([]byte{byte(n), byte(n >> 8)}, int(size))
+	}
+	for n := range uint64(2000) {
+		if _, err := s.Append([16]byte{1}, payload(n+1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seen := uint64(0)
+	for round := 0; ; round++ {
+		entries, err := s.Read(1000, []int{3 << 20, 100, 8 << 20}[round%3])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(entries) == 0 {
+			break
+		}
+		for _, e := range entries {
+			if seen++; e.Seq != seen || !bytes.Equal(e.Payload, payload(e.Seq)) {
+				t.Fatalf("record %d is not what was appended as %d", e.Seq, seen)
+			}
+		}
+	}
+	if n := len(s.reader.scan.spare); seen != 2000 || n == 0 || n > maxSpareWindows {
+		t.Errorf("%d records, %d windows are kept", seen, n)
+	}
+}
+
 func TestAckIsChecked(t *testing.T) {
 	s := mustOpen(t, tinyConfig(time.Second), newDisk())
 	mustAppend(t, s, 4, 10)
