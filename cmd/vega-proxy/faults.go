@@ -17,9 +17,12 @@ import (
 // what the self-monitor is tested against.
 func plant(opts *proxy.Options) {
 	begin := opts.Begin
-	opts.Begin = func(p *progress.Exchange, requestID string) proxy.Watch {
+	opts.Begin = func(p *progress.Exchange, requestID string, last proxy.Watch) proxy.Watch {
 		watched := new(progress.Exchange)
-		f := faulty{begin(watched, requestID), requestID}
+		if f, ok := last.(faulty); ok {
+			last = f.Watch
+		}
+		f := faulty{begin(watched, requestID, last), requestID}
 		p.Init(&everyChange, requestID, func(progress.State) {
 			step := p.State().Step()
 			if step < 0 {

@@ -26,7 +26,10 @@ func (a *app) openMonitor() {
 
 // watch shows the exchanges to the monitor.
 func (a *app) watch(opts *proxy.Options) {
-	opts.Begin = func(p *progress.Exchange, requestID string) proxy.Watch { return watch{a.monitor.Begin(p, requestID)} }
+	opts.Begin = func(p *progress.Exchange, requestID string, last proxy.Watch) proxy.Watch {
+		w, _ := last.(watch)
+		return watch{a.monitor.Begin(p, requestID, w.x)}
+	}
 	opts.Seen = a.monitor.Seen
 	plant(opts)
 }

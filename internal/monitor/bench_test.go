@@ -47,7 +47,7 @@ func BenchmarkExchange(b *testing.B) {
 }
 
 func passOn(m *Monitor, x *exchange) {
-	x.place = m.Begin(&x.Exchange, "r")
+	x.place = m.Begin(&x.Exchange, "r", x.place)
 	x.Enter(parse)
 	exchange := track(x, progress.KindExchange)
 	x.Leave()

@@ -30,18 +30,18 @@ func (st *step) fine() bool { return st.threshold() < fine }
 // Exchange is a place for one exchange in flight after another, each from Begin to
 // End. All methods must be called by one goroutine at a time.
 type Exchange struct {
-	// What each exchange needs stands together, for the sake of the processor's cache.
-	now    atomic.Pointer[progress.Exchange] // nil is free
-	m      *Monitor
-	told   func(progress.State)
-	labels labelled // for the goroutine
+	// What each exchange needs stands together, in two lines of the processor's cache:
+	// what it costs is to have them at hand.
+	now     atomic.Pointer[progress.Exchange] // nil is free
+	m       *Monitor
+	told    func(progress.State)
+	labels  *labelled     // for the goroutine
+	longest time.Duration // step, of the present exchange
 	counts
 
-	longest time.Duration // step, of the present exchange
-	slot    string        // the value of the label that names this place
-	slow    *SlowCallback // the last step that was found slow while it lasted; guarded by slowSteps.mu
-
-	_ [64]byte // neighbours are written by other processors
+	slow *SlowCallback // the last step that was found slow while it lasted; guarded by slowSteps.mu
+	slot string        // the value of the label that names this place
+	_    [64]byte      // neighbours are written by other processors
 }
 
 // counts is of all exchanges at a place that have ended. The present one writes it.
@@ -50,7 +50,7 @@ type counts struct {
 	skipped            [progress.Kinds]atomic.Int64 // objects that were not followed
 }
 
-func (x *Exchange) init(m *Monitor, labels labelled, slot string) {
+func (x *Exchange) init(m *Monitor, labels *labelled, slot string) {
 	x.m, x.labels, x.slot, x.told = m, labels, slot, x.changed
 }
 
@@ -61,9 +61,9 @@ type labelled struct {
 	labels any
 }
 
-func withLabels(labels ...string) (l labelled) {
-	l.Context = pprof.WithLabels(context.Background(), pprof.Labels(labels...))
-	pprof.ForLabels(&l, func(string, string) bool { return false }) // has it asked for them
+func withLabels(labels ...string) *labelled {
+	l := &labelled{Context: pprof.WithLabels(context.Background(), pprof.Labels(labels...))}
+	pprof.ForLabels(l, func(string, string) bool { return false }) // has it asked for them
 	return l
 }
 
@@ -77,29 +77,36 @@ func (l *labelled) Value(key any) any {
 
 // Begin counts an exchange in, gives it a place, and has p show it what it enters. It
 // must be called by the goroutine that the exchange runs in: goroutines that it starts
-// inherit its label, and are told from it by the function that it runs in. End must follow.
-func (m *Monitor) Begin(p *progress.Exchange, requestID string) *Exchange {
-	x := m.pool.take(p, requestID)
+// inherit its label, and are told from it by the function that it runs in. last is the
+// place of the one before on the same way, which is taken again if it is still free; it may be
+// nil. End must follow.
+func (m *Monitor) Begin(p *progress.Exchange, requestID string, last *Exchange) *Exchange {
+	x := last
+	if x == nil || !x.show(p, requestID) {
+		x = m.pool.take(p, requestID)
+	}
 	if m.pool.idle.Load() { // asked once it can be seen that there is an exchange
 		m.pool.wake()
 	}
-	pprof.SetGoroutineLabels(&x.labels)
+	pprof.SetGoroutineLabels(x.labels)
 	return x
 }
 
-// End leaves the exchange's step and counts it out. Neither the place nor the progress
-// may be used any more.
+// End leaves the exchange's step and counts it out. The place may be used for nothing
+// but the next Begin then, and the progress for nothing.
 func (x *Exchange) End() {
 	p := x.now.Load()
-	p.Leave()
+	p.End()
 	x.steps.Store(x.steps.Load() + p.Entered)
-	raise(&x.longestStep, int64(x.longest))
+	if x.longest != 0 {
+		raise(&x.longestStep, int64(x.longest))
+		x.longest = 0
+	}
 	for k, n := range p.Skipped {
 		if n != 0 {
 			x.counts.skipped[k].Store(x.counts.skipped[k].Load() + int64(n))
 		}
 	}
-	x.longest = 0
 	x.m.pool.giveBack(x)
 }
 

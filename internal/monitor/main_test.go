@@ -51,7 +51,7 @@ type exchange struct {
 
 func begin(m *Monitor, requestID string) *exchange {
 	x := new(exchange)
-	x.place = m.Begin(&x.Exchange, requestID)
+	x.place = m.Begin(&x.Exchange, requestID, nil)
 	return x
 }
 

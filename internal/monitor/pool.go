@@ -25,17 +25,13 @@ const (
 type pool struct {
 	m       *Monitor
 	clock   progress.Clock
-	entry   string   // the function that exchanges run in; empty is any
-	steps   []step   // set before the first exchange, then read-only
-	serving labelled // the label of goroutines of exchanges that are not watched
+	entry   string    // the function that exchanges run in; empty is any
+	steps   []step    // set before the first exchange, then read-only
+	serving *labelled // the label of goroutines of exchanges that are not watched
 
 	all  atomic.Pointer[[]*Exchange]
 	idle atomic.Bool // the probe is slow, and so are the ticks
 	_    [64]byte
-
-	// near has places that this processor used last, and so has at hand. They may have
-	// been taken since.
-	near sync.Pool
 
 	growing         sync.Mutex
 	unwatched       atomic.Int64 // exchanges in flight without a place
@@ -117,9 +113,6 @@ func (p *pool) step(s progress.State) *step {
 
 // take returns a free place for what is to show in it.
 func (p *pool) take(of *progress.Exchange, requestID string) *Exchange {
-	if x, ok := p.near.Get().(*Exchange); ok && x.show(of, requestID) {
-		return x
-	}
 	// Where the exchange stands in memory is as good as random, and nobody has to be asked.
 	hash := uint64(uintptr(unsafe.Pointer(of))) * 0x9e3779b97f4a7c15 >> 32
 	for {
@@ -154,13 +147,16 @@ func (x *Exchange) show(of *progress.Exchange, requestID string) bool {
 	return x.now.CompareAndSwap(nil, of)
 }
 
+// taken stands where no exchange may come: what was no place of the pool becomes none.
+var taken progress.Exchange
+
 // giveBack ends an exchange.
 func (p *pool) giveBack(x *Exchange) {
-	x.now.Store(nil)
 	if x.slot != "" {
-		p.near.Put(x)
+		x.now.Store(nil)
 		return
 	}
+	x.now.Store(&taken)
 	p.unwatched.Add(-1)
 	p.unwatchedCounts.add(&x.counts)
 }

@@ -3,12 +3,14 @@ package monitor
 import (
 	"bytes"
 	"log/slog"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
@@ -304,6 +306,47 @@ func TestRingAndPlacesAreBounded(t *testing.T) {
 			t.Errorf("%d pending after all have ended", s.CurrentPendingTasks)
 		}
 	})
+}
+
+// One exchange after another on a connection takes the same place, for what is at hand
+// costs less, unless somebody else has it.
+func TestThePlaceOfTheLastExchange(t *testing.T) {
+	m := newMonitor(t, nil)
+	var first, second, other progress.Exchange
+	place := m.Begin(&first, "r1", nil)
+	place.End()
+	if again := m.Begin(&second, "r2", place); again != place {
+		t.Error("the place is free, and another was taken")
+	}
+	if third := m.Begin(&other, "r3", place); third == place {
+		t.Error("two exchanges have one place")
+	}
+	if got := m.Status().CurrentPendingTasks; got != 2 {
+		t.Errorf("%d pending, want 2", got)
+	}
+}
+
+// A place beyond the bound is forgotten with its exchange, and keeps nothing of it.
+func TestNoPlaceIsNotTakenAgain(t *testing.T) {
+	m := newMonitor(t, nil)
+	for range maxWatched {
+		begin(m, "r")
+	}
+	unwatched := new(progress.Exchange)
+	none := m.Begin(unwatched, "r", nil)
+	none.End()
+	ended := weak.Make(unwatched)
+	runtime.GC()
+	if ended.Value() != nil {
+		t.Error("what was watched by nobody is kept")
+	}
+	if x := m.Begin(new(progress.Exchange), "r", none); x == none {
+		t.Error("what is no place was taken again")
+	}
+	if got := m.Status().CurrentPendingTasks; got != maxWatched+1 {
+		t.Errorf("%d pending, want %d", got, maxWatched+1)
+	}
+	runtime.KeepAlive(none)
 }
 
 func TestHealthyRunRaisesNothing(t *testing.T) {

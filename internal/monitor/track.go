@@ -19,8 +19,9 @@ const (
 	maxFollowed = 16384
 	// burst and refill bound how many new objects of a kind are followed, at
 	// once and in each second. To follow one costs a few hundred nanoseconds and
-	// two more for the collector: at full load a sample finds a leak as well.
-	burst, refill = 1000, 200
+	// two more for the collector, and its entry several times its size of the heap's
+	// limit: at full load a sample finds a leak as well.
+	burst, refill = 200, 100
 	// placed is how many of a kind in each second have their place of creation noted.
 	placed = 20
 	// chunkSize is how many entries are looked at under one lock.

@@ -38,6 +38,8 @@ type clientConn struct {
 	once    sync.Once
 
 	held held
+
+	watch Watch // the last exchange's; owned by whoever serves one after the other
 }
 
 // Write is safe for concurrent use, as TLS needs it: its reader may have to say

@@ -43,8 +43,9 @@ type Options struct {
 	// Journal gets a record of each exchange with a model; nil is none.
 	Journal Journal
 	// Begin is told of each exchange. It makes the progress ready that the exchange
-	// enters its steps in, and returns what follows what it makes. nil is off.
-	Begin func(p *progress.Exchange, requestID string) Watch
+	// enters its steps in, and returns what follows what it makes. last is what it
+	// returned for the connection's exchange before, which has ended, or nil. nil is off.
+	Begin func(p *progress.Exchange, requestID string, last Watch) Watch
 	// Trace begins each exchange's part in a trace, by the client's header; nil is
 	// off.
 	Trace func(h http.Header, start time.Time) *trace.Exchange

@@ -72,7 +72,12 @@ const exchangeSize = 4 << 10
 func (x *exchange) watchSelf() {
 	if begin := x.s.opts.Begin; begin != nil {
 		w := &x.watched
-		w.by = begin(&w.progress, x.id)
+		if x.conn == nil || x.r.ProtoMajor != 1 { // others may be under way on it
+			w.by = begin(&w.progress, x.id, nil)
+		} else {
+			w.by = begin(&w.progress, x.id, x.conn.watch)
+			x.conn.watch = w.by
+		}
 		w.progress.Enter(stepAdmit)
 		if w.progress.Follows(progress.KindExchange) {
 			w.exchange = w.by.Exchange(&x.id, exchangeSize+max(0, x.r.ContentLength))

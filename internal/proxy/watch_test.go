@@ -19,7 +19,7 @@ import (
 // where it is in none, and "end".
 type diary chan string
 
-func (d diary) begin(p *progress.Exchange, requestID string) proxy.Watch {
+func (d diary) begin(p *progress.Exchange, requestID string, _ proxy.Watch) proxy.Watch {
 	var everyChange progress.Clock
 	everyChange.Exact(true)
 	p.Init(&everyChange, requestID, func(ended progress.State) {
@@ -123,5 +123,44 @@ func TestStepsOfARefusal(t *testing.T) {
 	}
 	if len(seen) != 0 {
 		t.Errorf("a refused exchange counted for a session: %s", <-seen)
+	}
+}
+
+// numbered is a watch that can be told from others.
+type numbered struct {
+	diary
+	n int
+}
+
+// Begin learns what watched the exchange before on the same connection, and of no other's.
+func TestBeginIsGivenTheConnectionsLastWatch(t *testing.T) {
+	b := newBackend(t)
+	last := make(chan proxy.Watch, 10)
+	n := 0
+	lines := make(lines, 1<<10)
+	r := &rig{t: t, lines: lines, log: slog.New(lines)}
+	r.tune = func(opts *proxy.Options) {
+		opts.Begin = func(p *progress.Exchange, requestID string, before proxy.Watch) proxy.Watch {
+			last <- before
+			d := make(diary, 100)
+			d.begin(p, requestID, nil)
+			n++
+			return numbered{d, n}
+		}
+	}
+	r.start(nil, b.url())
+	refused := strings.Replace(post("/v1/chat/completions", "{}"), "Host: localhost", "Host: evil.example", 1)
+	c := dial(t, r.addr)
+	for _, want := range []int{0, 1, 2} {
+		c.send(refused)
+		c.answer()
+		got, _ := (<-last).(numbered)
+		if got.n != want {
+			t.Errorf("the watch before was number %d, want %d", got.n, want)
+		}
+	}
+	do(t, r.addr, refused)
+	if got := <-last; got != nil {
+		t.Errorf("a new connection has the watch of another: %v", got)
 	}
 }

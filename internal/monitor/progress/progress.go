@@ -99,6 +99,15 @@ func (x *Exchange) Enter(step int) {
 // Leave ends the step; in none it does nothing.
 func (x *Exchange) Leave() { x.change(-1) }
 
+// End ends the last step as Leave does, which nobody may look for any more.
+func (x *Exchange) End() {
+	last := x.State()
+	if last.Tick() != x.clock.tick.Load() || x.clock.exact.Load() {
+		x.state.Store(int64(stateOf(x.clock.tick.Load(), -1)))
+		x.told(last)
+	}
+}
+
 func (x *Exchange) change(step int) {
 	tick := x.clock.tick.Load()
 	ended := State(x.state.Swap(int64(stateOf(tick, step))))

@@ -45,6 +45,28 @@ func TestAnExactClockHasAllTold(t *testing.T) {
 	}
 }
 
+func TestTheEndIsToldLikeAnyChange(t *testing.T) {
+	var c Clock
+	x, all := watched(&c)
+	x.Enter(2)
+	x.End()
+	if len(*all) != 0 {
+		t.Errorf("an end within a tick is told: %v", *all)
+	}
+	x.Enter(3)
+	c.Set(1)
+	x.End()
+	if want := (told{stateOf(0, 3), stateOf(1, -1)}); len(*all) != 1 || (*all)[0] != want {
+		t.Errorf("told %v, want %v", *all, want)
+	}
+	c.Exact(true)
+	x.Enter(4)
+	x.End()
+	if want := (told{stateOf(1, 4), stateOf(1, -1)}); len(*all) != 3 || (*all)[2] != want {
+		t.Errorf("told %v, want %v at the end", *all, want)
+	}
+}
+
 func TestFollows(t *testing.T) {
 	var c Clock
 	x, _ := watched(&c)
