@@ -61,7 +61,7 @@ func New(cfg Config) (*Cache, error) {
 
 func (c *Cache) cfg() *Config { return c.set.Load() }
 
-// Configure replaces the settings, save for those of the second tier. Entries keep
+// Configure replaces the settings, save for the section of the second tier. Entries keep
 // the time that they were given. A cache that is turned off, or gets other sizes,
 // is emptied.
 func (c *Cache) Configure(cfg Config) {
@@ -69,6 +69,9 @@ func (c *Cache) Configure(cfg Config) {
 	c.store.stale.Store(int64(cfg.StaleIfError))
 	sized := was.MaxSize != cfg.MaxSize || was.MaxBytes != cfg.MaxBytes || was.MaxEntryBytes != cfg.MaxEntryBytes
 	if sized {
+		if c.tier != nil {
+			c.tier.Limit(cfg.MaxEntryBytes + maxHead)
+		}
 		c.store.resize(cfg)
 		c.mu.Lock()
 		c.notes.limit = max(cfg.MaxSize, 1024)

@@ -16,10 +16,7 @@ import (
 // 1970, events, model, upstream, note, the number of header fields, each with its
 // name, the number of its values and the values, and the body. Numbers are
 // varints, and each text has its length before it.
-type codec struct {
-	notes   Notes
-	maxBody int64
-}
+type codec struct{ notes Notes }
 
 // maxHead is what a value has at most beside the body.
 const maxHead = 64 << 10
@@ -59,9 +56,10 @@ func appendText(to []byte, s string) []byte {
 	return append(binary.AppendUvarint(to, uint64(len(s))), s...)
 }
 
-// decode reads the entry of a slot. Its body is part of the value. An entry that
-// another machine's clock has put into the future is as if it had come now.
-func (c codec) decode(value []byte, sl slot, now time.Time) (*Entry, error) {
+// decode reads the entry of a slot, with a body of at most so many bytes, which is
+// part of the value. An entry that another machine's clock has put into the future
+// is as if it had come now.
+func (c codec) decode(value []byte, sl slot, now time.Time, maxBody int64) (*Entry, error) {
 	d := decoder{rest: value}
 	e := &Entry{Form: sl.form, key: sl.key}
 	e.Status = int(d.number(1 << 10))
@@ -73,7 +71,7 @@ func (c codec) decode(value []byte, sl slot, now time.Time) (*Entry, error) {
 	e.Body = d.text()
 	e.Body = e.Body[:len(e.Body):len(e.Body)]
 	lives := e.Expires.Sub(e.Stored)
-	if d.bad || len(d.rest) > 0 || int64(len(e.Body)) > c.maxBody || e.Status != http.StatusOK || lives <= 0 {
+	if d.bad || len(d.rest) > 0 || int64(len(e.Body)) > maxBody || e.Status != http.StatusOK || lives <= 0 {
 		return nil, errEntry
 	}
 	if len(note) > 0 {

@@ -26,7 +26,7 @@ func entryFor(sl slot, stored time.Time) *Entry {
 }
 
 func TestCodec(t *testing.T) {
-	c := codec{notes: jsonNotes, maxBody: 100}
+	c := codec{jsonNotes}
 	now := time.UnixMilli(time.Now().UnixMilli())
 	q := query(1)
 	sl := slot{q.Key, Stream}
@@ -35,21 +35,21 @@ func TestCodec(t *testing.T) {
 	if int64(len(value)) > c.size(want) {
 		t.Errorf("it has %d bytes, and was said to have %d at most", len(value), c.size(want))
 	}
-	got, err := c.decode(value, sl, now)
+	got, err := c.decode(value, sl, now, 100)
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, %v\nwant %+v", got, err, want)
 	}
 	for i := range value {
-		if _, err := c.decode(value[:i], sl, now); err == nil {
+		if _, err := c.decode(value[:i], sl, now, 100); err == nil {
 			t.Errorf("cut at %d it is read", i)
 		}
 	}
-	if _, err := c.decode(append(bytes.Clone(value), 0), sl, now); err == nil {
+	if _, err := c.decode(append(bytes.Clone(value), 0), sl, now, 100); err == nil {
 		t.Error("with a byte more it is read")
 	}
 
 	ahead := entryFor(sl, now.Add(time.Hour))
-	if got, err = c.decode(c.append(nil, ahead), sl, now); err != nil || !got.Stored.Equal(now) || !got.Expires.Equal(now.Add(time.Minute)) {
+	if got, err = c.decode(c.append(nil, ahead), sl, now, 100); err != nil || !got.Stored.Equal(now) || !got.Expires.Equal(now.Add(time.Minute)) {
 		t.Errorf("from a clock that is ahead: %+v, %v", got, err)
 	}
 	for name, spoil := range map[string]func(*Entry){
@@ -66,25 +66,25 @@ func TestCodec(t *testing.T) {
 	} {
 		e := entryFor(sl, now)
 		spoil(e)
-		if _, err := c.decode(c.append(nil, e), sl, now); err == nil {
+		if _, err := c.decode(c.append(nil, e), sl, now, 100); err == nil {
 			t.Errorf("%s: it is read", name)
 		}
 	}
 }
 
 func FuzzDecodeEntry(f *testing.F) {
-	c := codec{notes: jsonNotes, maxBody: 1 << 10}
+	c := codec{jsonNotes}
 	now := time.Now()
 	q := query(1)
 	sl := slot{q.Key, Stream}
 	f.Add(c.append(nil, entryFor(sl, now)))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, value []byte) {
-		e, err := c.decode(value, sl, now)
+		e, err := c.decode(value, sl, now, 1<<10)
 		if err != nil {
 			return
 		}
-		again, err := c.decode(c.append(nil, e), sl, now)
+		again, err := c.decode(c.append(nil, e), sl, now, 1<<10)
 		if err != nil || !bytes.Equal(again.Body, e.Body) || !reflect.DeepEqual(again.Header, e.Header) || !again.Expires.Equal(e.Expires) {
 			t.Errorf("%+v becomes %+v, %v", e, again, err)
 		}

@@ -36,7 +36,7 @@ func (c *Cache) Share(notes Notes, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	c.tier = &tier{second, codec{notes: notes, maxBody: c.cfg().MaxEntryBytes}}
+	c.tier = &tier{second, codec{notes}}
 	return nil
 }
 
@@ -126,7 +126,7 @@ func (c *Cache) fetch(ctx context.Context, q *Query) (found bool) {
 		if value == nil {
 			continue
 		}
-		e, err := c.tier.codec.decode(value, slots[i], now)
+		e, err := c.tier.codec.decode(value, slots[i], now, c.cfg().MaxEntryBytes)
 		if err != nil {
 			c.tier.Invalid()
 			continue

@@ -19,7 +19,7 @@ import (
 type Options struct {
 	Config
 	// MaxBytes is the longest value, as Put's callers write it, that is read or
-	// written.
+	// written, until Limit sets another.
 	MaxBytes int64
 	// Clear is called for each clear that another replica made, "" being one of
 	// everything. It is called by one goroutine at a time, and before any value is
@@ -40,7 +40,8 @@ type Tier struct {
 	settled   chan struct{} // closed when no clear is pending; nil if none is
 	lastError string
 
-	synced   atomic.Bool // all clears are known
+	limit    atomic.Int64 // of a value, in bytes
+	synced   atomic.Bool  // all clears are known
 	position atomic.Pointer[Position]
 
 	queue  chan item
@@ -69,6 +70,7 @@ func New(opts Options) (*Tier, error) {
 		opts: opts, client: client, self: rand.Text(),
 		queue: make(chan item, mostQueued), wake: make(chan struct{}, 1),
 	}
+	t.Limit(opts.MaxBytes)
 	t.position.Store(new(Position))
 	t.breaker = resilience.NewBreaker("cache.l2", breakerConfig, t.logTransition)
 	return t, nil
@@ -88,6 +90,9 @@ func (t *Tier) Close() {
 		t.opts.Log.Debug("close the second cache tier", "error", err)
 	}
 }
+
+// Limit sets the longest value that is read or written from now on, in bytes.
+func (t *Tier) Limit(bytes int64) { t.limit.Store(bytes) }
 
 // Position is what a question that begins now is to be put with.
 func (t *Tier) Position() Position { return *t.position.Load() }
@@ -109,12 +114,12 @@ func (t *Tier) Get(ctx context.Context, names ...string) [][]byte {
 	}
 	ctx, cancel := context.WithTimeout(ctx, t.opts.Timeout)
 	defer cancel()
-	epoch := t.Position().epoch
+	epoch, limit := t.Position().epoch, t.limit.Load()
 	pipe := t.client.Pipeline()
 	replies := make([]*redis.StringCmd, len(names))
 	for i, name := range names {
 		// A longer one is cut, and then no value.
-		replies[i] = pipe.GetRange(ctx, fullName(epoch, name), 0, t.opts.MaxBytes+maxWrapping)
+		replies[i] = pipe.GetRange(ctx, fullName(epoch, name), 0, limit+maxWrapping)
 	}
 	_, err = pipe.Exec(ctx)
 	if t.report(permit, err); err != nil && !isReply(err) {
@@ -127,7 +132,7 @@ func (t *Tier) Get(ctx context.Context, names ...string) [][]byte {
 		case err != nil: // a value of another type
 			t.invalid()
 		case len(text) > 0:
-			values[i] = t.unwrap(fullName(epoch, names[i]), text)
+			values[i] = t.unwrap(fullName(epoch, names[i]), text, limit)
 			found = found || values[i] != nil
 		}
 	}
@@ -145,9 +150,9 @@ const maxWrapping = 4 << 10
 func fullName(epoch, name string) string { return prefix + epoch + ":" + name }
 
 // unwrap takes a value out of its envelope, or returns nil if it must not be given.
-func (t *Tier) unwrap(name string, text []byte) []byte {
+func (t *Tier) unwrap(name string, text []byte, limit int64) []byte {
 	e, err := open(text)
-	if err != nil || e.name != name || int64(len(e.payload)) > t.opts.MaxBytes {
+	if err != nil || e.name != name || int64(len(e.payload)) > limit {
 		t.invalid()
 		return nil
 	}

@@ -30,7 +30,7 @@ type item struct {
 // longer of use. position is that at which the question was begun.
 func (t *Tier) Put(name, model string, position Position, until time.Time, size int64, append func([]byte) []byte) {
 	switch {
-	case !t.usable(), position.epoch == "", size > t.opts.MaxBytes:
+	case !t.usable(), position.epoch == "", size > t.limit.Load():
 	case t.queued.Add(size) > mostQueuedBytes:
 		t.queued.Add(-size)
 	default:
