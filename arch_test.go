@@ -25,17 +25,18 @@ var arrows = map[string][]string{
 		"internal/resilience", "internal/stream", "internal/trace", "internal/upstream",
 	},
 	"internal/proxy": {
-		"internal/batchlog", "internal/cache", "internal/dialect", "internal/monitor/progress", "internal/poll", "internal/resilience",
-		"internal/stream", "internal/trace", "internal/upstream",
+		"internal/batchlog", "internal/cache", "internal/dialect", "internal/lifetime", "internal/monitor/progress", "internal/poll",
+		"internal/resilience", "internal/stream", "internal/trace", "internal/upstream",
 	},
-	"internal/upstream": {"internal/poll", "internal/resilience"},
-	"internal/cache":    {"internal/resilience", "internal/stream"},
+	"internal/upstream": {"internal/lifetime", "internal/poll", "internal/resilience"},
+	"internal/cache":    {"internal/lifetime", "internal/resilience", "internal/stream"},
 	"internal/batchlog": {"internal/dialect"},
 
 	"internal/doctor": {"internal/batchlog", "internal/config"},
 
 	"internal/admin":      nil,
 	"internal/dialect":    nil,
+	"internal/lifetime":   nil,
 	"internal/monitor":    nil,
 	"internal/poll":       nil,
 	"internal/resilience": nil,

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/vega-proxy/vega-proxy/internal/cache/l2"
+	"github.com/vega-proxy/vega-proxy/internal/lifetime"
 	"github.com/vega-proxy/vega-proxy/internal/stream"
 )
 
@@ -37,8 +38,9 @@ type flight struct {
 	attempt int
 	begun   uint64 // in the order of beginnings
 	begunAt l2.Position
-	ctx     context.Context
-	cancel  context.CancelCauseFunc
+	ctx     lifetime.Context
+
+	older, newer *flight // of those that are led
 
 	readers   int  // the leader's client too
 	finish    bool // goes on without readers
@@ -61,13 +63,35 @@ type Answer struct {
 }
 
 func newFlight(ctx context.Context, c *Cache, q Query, attempt int) *flight {
-	own, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-	fl := &flight{c: c, query: q, attempt: attempt, ctx: own, cancel: cancel, readers: 1}
+	fl := &flight{c: c, query: q, attempt: attempt, readers: 1}
+	fl.ctx.Begin(lifetime.Values(ctx))
 	fl.lead.fl = fl
 	if c.tier != nil {
 		fl.begunAt = c.tier.Position()
 	}
 	return fl
+}
+
+// lead counts a flight to those that are on their way. The caller holds the lock, as
+// that of landed does.
+func (c *Cache) lead(fl *flight) {
+	if fl.older = c.led; fl.older != nil {
+		fl.older.newer = fl
+	}
+	c.led = fl
+}
+
+// landed takes a flight away again, once.
+func (c *Cache) landed(fl *flight) {
+	if fl.newer != nil {
+		fl.newer.older = fl.older
+	} else if c.led == fl {
+		c.led = fl.older
+	}
+	if fl.older != nil {
+		fl.older.newer = fl.newer
+	}
+	fl.older, fl.newer = nil, nil
 }
 
 // unlist has nobody join any more.
@@ -98,7 +122,7 @@ func (fl *flight) leave() {
 	fl.readers--
 	if fl.readers == 0 && !fl.finish && !fl.ended {
 		fl.c.unlist(fl)
-		fl.cancel(errAbandoned)
+		fl.ctx.End(errAbandoned)
 	}
 }
 
@@ -131,14 +155,15 @@ func (fl *flight) decide(outcome func(*Follower)) {
 type Lead struct {
 	fl   *flight
 	gone bool // Leave was called; guarded by the cache's mutex
+	over bool // so was End; the leader's own
 }
 
 // Context is the flight's own: it has the values of the leader's, and ends when
 // the last reader has gone, with Cancel, or with Close.
-func (l *Lead) Context() context.Context { return l.fl.ctx }
+func (l *Lead) Context() context.Context { return &l.fl.ctx }
 
 // Cancel ends the flight for all its readers.
-func (l *Lead) Cancel(cause error) { l.fl.cancel(cause) }
+func (l *Lead) Cancel(cause error) { l.fl.ctx.End(cause) }
 
 // Leave tells that the leader's client has gone. With finish the flight goes on
 // though nobody reads.
@@ -181,6 +206,10 @@ func (l *Lead) waitedFor() bool {
 func (l *Lead) Start(a Answer) *stream.Recording {
 	fl, c := l.fl, l.fl.c
 	why := unfit(a.Status, a.Header)
+	var rec *stream.Recording
+	if why == "" { // what takes long is done before the lock is held
+		rec = stream.NewRecording(c.cfg().MaxEntryBytes, a.Length)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if why != "" {
@@ -197,9 +226,12 @@ func (l *Lead) Start(a Answer) *stream.Recording {
 			return nil
 		}
 	}
-	a.Header = replayHeader(a.Header)
+	a.Header = c.heads.replayable(headPlace{a.Upstream, fl.query.Form}, a.Header)
 	fl.headed, fl.answer = true, a
-	fl.rec = stream.NewRecording(c.cfg().MaxEntryBytes, a.Length)
+	if rec == nil {
+		rec = stream.NewRecording(c.cfg().MaxEntryBytes, a.Length)
+	}
+	fl.rec = rec
 	fl.decide(func(f *Follower) { f.attach() })
 	return fl.rec
 }
@@ -246,11 +278,12 @@ func (l *Lead) end(err error, outcome func(*Follower)) {
 func (l *Lead) End(o Outcome) (unkept Reason) {
 	fl, c := l.fl, l.fl.c
 	e, unkept := c.entryOf(fl, &o)
+	var old *Entry
 	var moved []*Entry
 	c.mu.Lock()
 	sl := slot{fl.query.Key, fl.query.Form}
 	if unkept == "" {
-		if old := c.store.get(sl); fl.cleared {
+		if old = c.store.get(sl); fl.cleared {
 			unkept = Cleared
 		} else if old != nil && old.begun > fl.begun {
 			unkept = overtaken
@@ -270,10 +303,12 @@ func (l *Lead) End(o Outcome) (unkept Reason) {
 		c.rejections.add(unkept)
 	}
 	c.unlist(fl)
+	c.landed(fl)
 	fl.ended, fl.err = true, o.Err
 	c.mu.Unlock()
+	l.over = true
 	if unkept == "" {
-		c.store.settle(e, moved)
+		c.store.settle(e, moved, old == nil)
 		if c.tier != nil {
 			c.tier.keep(e, fl.begunAt, c.cfg().StaleIfError)
 		}
@@ -287,10 +322,10 @@ func (l *Lead) End(o Outcome) (unkept Reason) {
 func (l *Lead) found() {
 	fl, c := l.fl, l.fl.c
 	c.mu.Lock()
-	delete(c.led, fl)
+	c.landed(fl)
 	l.end(nil, func(f *Follower) { f.err = ErrAgain })
 	c.mu.Unlock()
-	fl.cancel(nil)
+	fl.ctx.End(nil)
 }
 
 // entryOf makes the entry of an ended flight, or says why there is none.
@@ -330,17 +365,20 @@ func (c *Cache) entryOf(fl *flight, o *Outcome) (*Entry, Reason) {
 // Close ends the leader's part. If none of Fail, Refuse and End was called, the followers
 // learn of a failure.
 func (l *Lead) Close() {
+	l.fl.ctx.End(nil)
+	if l.over {
+		return
+	}
 	fl, c := l.fl, l.fl.c
 	c.mu.Lock()
 	if !fl.ended {
 		l.fail(errUnended)
 	}
-	delete(c.led, fl)
+	c.landed(fl)
 	c.unlist(fl)
 	err := fl.err
 	c.mu.Unlock()
-	if fl.rec != nil { // and not sealed, if End was not called
+	if fl.rec != nil { // End was not called
 		fl.rec.Seal(cmp.Or(err, errUnended), true)
 	}
-	fl.cancel(nil)
 }

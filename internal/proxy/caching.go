@@ -67,8 +67,11 @@ func (x *exchange) understandBody(plain []byte) {
 	}
 	digest, known, ok := x.s.seen.Get(byte(x.route.Op), plain)
 	if !ok {
-		known.asked = dialect.ParseRequest(x.route, plain)
-		known.canonical, known.ok = canonicalSum(x.route, plain)
+		if known.canonical, known.ok = canonicalSum(x.route, plain); known.ok {
+			known.asked = dialect.ParseSound(x.route, plain)
+		} else {
+			known.asked = dialect.ParseRequest(x.route, plain)
+		}
 		known.session = dialect.SessionInBody(plain)
 		x.s.seen.Put(digest, known)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/vega-proxy/vega-proxy/internal/cache"
 	"github.com/vega-proxy/vega-proxy/internal/dialect"
+	"github.com/vega-proxy/vega-proxy/internal/lifetime"
 	"github.com/vega-proxy/vega-proxy/internal/stream"
 	"github.com/vega-proxy/vega-proxy/internal/upstream"
 )
@@ -99,7 +100,7 @@ func (x *exchange) watchFlight(lead *cache.Lead) (stop func()) {
 	x.trackFlight()
 	x.ctx, x.cancel = lead.Context(), lead.Cancel
 	client := x.r.Context()
-	stopWatching := context.AfterFunc(client, func() {
+	stopWatching := lifetime.AfterFunc(client, func() {
 		if cause := context.Cause(client); errors.Is(cause, errDraining) {
 			lead.Cancel(cause)
 			return

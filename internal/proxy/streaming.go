@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/vega-proxy/vega-proxy/internal/dialect"
+	"github.com/vega-proxy/vega-proxy/internal/lifetime"
 	"github.com/vega-proxy/vega-proxy/internal/stream"
 )
 
@@ -54,9 +55,9 @@ func (x *exchange) buffered(r *stream.Relay, sink clientSink, name string, setti
 		s.buffer.Heartbeat(!x.tally.metered)
 	}
 	// A client that is gone, or an exchange that is over, takes nothing more.
-	s.stop = context.AfterFunc(x.ctx, func() { x.abandon(s, context.Cause(x.ctx)) })
+	s.stop = lifetime.AfterFunc(x.ctx, func() { x.abandon(s, context.Cause(x.ctx)) })
 	if client := x.r.Context(); x.caching.lead != nil { // others may go on without this client
-		stopFlight, stopClient := s.stop, context.AfterFunc(client, func() { x.abandon(s, context.Cause(client)) })
+		stopFlight, stopClient := s.stop, lifetime.AfterFunc(client, func() { x.abandon(s, context.Cause(client)) })
 		s.stop = func() bool {
 			still := stopFlight()
 			return stopClient() && still

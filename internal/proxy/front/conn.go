@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/vega-proxy/vega-proxy/internal/lifetime"
 	"github.com/vega-proxy/vega-proxy/internal/poll"
 )
 
@@ -37,9 +38,9 @@ type conn struct {
 	posted bool      // the last request was a POST
 	readBy time.Time // the armed read deadline; zero is none
 
-	mu   sync.Mutex // guards the fields below
-	ctx  *requestContext
-	left bool // the client has gone
+	mu   sync.Mutex        // guards the fields below
+	ctx  *lifetime.Context // of the request in progress
+	left bool              // the client has gone
 }
 
 func newConn(s *Server, nc net.Conn, watch *poll.Loop) *conn {
@@ -206,30 +207,31 @@ func (c *conn) gone() {
 	c.mu.Lock()
 	c.left = true
 	c.mu.Unlock()
-	c.endRequest(false)
+	c.endRequest(nil)
 }
 
-// endRequest ends the context of the request in progress.
-func (c *conn) endRequest(byBase bool) {
+// endRequest ends the context of the request in progress. Without a cause the
+// client has left.
+func (c *conn) endRequest(cause error) {
 	c.mu.Lock()
 	ctx := c.ctx
 	c.mu.Unlock()
 	if ctx != nil {
-		ctx.end(byBase)
+		ctx.End(cause)
 	}
 }
 
 // begin makes ctx the one that ends when something happens, or has happened.
-func (c *conn) begin(ctx *requestContext) {
+func (c *conn) begin(ctx *lifetime.Context) {
 	c.mu.Lock()
 	c.ctx = ctx
 	left := c.left
 	c.mu.Unlock()
 	switch {
 	case c.s.ended.Load():
-		ctx.end(true)
+		ctx.End(context.Cause(c.s.base))
 	case left:
-		ctx.end(false)
+		ctx.End(nil)
 	}
 }
 
@@ -239,7 +241,7 @@ func (c *conn) finish() {
 	ctx := c.ctx
 	c.ctx = nil
 	c.mu.Unlock()
-	ctx.end(false)
+	ctx.End(nil)
 }
 
 // handOver gives the connection to net/http, with what was not served.

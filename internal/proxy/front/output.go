@@ -84,6 +84,6 @@ var crlf = []byte("\r\n")
 func (w *response) failed(err error) {
 	if err != nil {
 		w.err = err
-		w.x.ctx.end(false)
+		w.x.ctx.End(nil)
 	}
 }

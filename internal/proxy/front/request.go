@@ -9,11 +9,13 @@ import (
 	"net/url"
 	"os"
 	"time"
+
+	"github.com/vega-proxy/vega-proxy/internal/lifetime"
 )
 
 // exchange is what lives as long as a request, in one piece of memory.
 type exchange struct {
-	ctx  requestContext
+	ctx  lifetime.Context
 	body Body
 	w    response
 }
@@ -76,7 +78,7 @@ func (c *conn) request() (*http.Request, *exchange) {
 	r.RemoteAddr = c.remote
 	c.posted = r.Method == http.MethodPost
 	x := &exchange{}
-	x.ctx.values, x.ctx.base = c.values, c.s.base
+	x.ctx.Begin(c.values)
 	c.begin(&x.ctx)
 	x.w = response{c: c, x: x, header: c.header, isHead: r.Method == http.MethodHead, closing: r.Close}
 	if r.ContentLength > 0 {

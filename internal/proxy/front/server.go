@@ -198,7 +198,7 @@ func (s *Server) endAll() {
 	conns := slices.Collect(maps.Keys(s.conns))
 	s.mu.Unlock()
 	for _, c := range conns {
-		c.endRequest(true)
+		c.endRequest(context.Cause(s.base))
 	}
 }
 

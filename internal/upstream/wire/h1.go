@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/vega-proxy/vega-proxy/internal/lifetime"
 )
 
 // h1 is HTTP/1.1 in the clear, driven by the goroutine that calls.
@@ -109,7 +111,7 @@ func (t *h1) exchange(ctx context.Context, c *conn, r *Request, connectTime time
 	b := &body{ctx: ctx, c: c}
 	b.resp.Reused = c.served > 1
 	b.resp.ConnectTime = connectTime
-	b.stop = context.AfterFunc(ctx, c.closeFunc)
+	b.stop = lifetime.AfterFunc(ctx, c.closeFunc)
 
 	sendErr := b.send(r)
 	if sendErr != nil {

@@ -1,4 +1,4 @@
-package front
+package lifetime
 
 import (
 	"context"
@@ -6,8 +6,10 @@ import (
 	"testing"
 )
 
-func newContext(base context.Context) *requestContext {
-	return &requestContext{values: context.WithoutCancel(base), base: base}
+func newContext(base context.Context) *Context {
+	c := new(Context)
+	c.Begin(context.WithoutCancel(base))
+	return c
 }
 
 // TestHooks: each is called once, unless it was stopped before.
@@ -28,8 +30,8 @@ func TestHooks(t *testing.T) {
 	if !late() {
 		t.Error("an old stop stopped a new hook")
 	}
-	c.end(false)
-	c.end(true)
+	c.End(nil)
+	c.End(nil)
 	if calls != [4]int{0, 1, 0, 1} {
 		t.Errorf("calls: %v", calls)
 	}
@@ -52,12 +54,12 @@ func TestHookStopsHook(t *testing.T) {
 	var stop func() bool
 	c.AfterFunc(func() { stop() })
 	stop = c.AfterFunc(func() { t.Error("a stopped hook was called") })
-	c.end(false)
+	c.End(nil)
 }
 
-// TestCause: the base context's cause counts only if its end was the reason.
+// TestCause: the cause is the one of the end, and not that of the values.
 func TestCause(t *testing.T) {
-	errStop := errors.New("stop")
+	errStop, errOther := errors.New("stop"), errors.New("other")
 	base, stop := context.WithCancelCause(t.Context())
 	gone, stopped := newContext(base), newContext(base)
 	child, cancel := context.WithCancel(stopped)
@@ -70,9 +72,13 @@ func TestCause(t *testing.T) {
 			t.Error("there is a deadline")
 		}
 	}
-	gone.end(false)
-	stop(errStop)
-	stopped.end(true)
+	stop(errOther)
+	if gone.Err() != nil || context.Cause(gone) != nil {
+		t.Errorf("the values have ended: %v, %v", gone.Err(), context.Cause(gone))
+	}
+	gone.End(nil)
+	gone.End(errOther)
+	stopped.End(errStop)
 	for _, tt := range []struct {
 		c    context.Context
 		want error
@@ -81,5 +87,26 @@ func TestCause(t *testing.T) {
 		if err, cause := tt.c.Err(), context.Cause(tt.c); err != context.Canceled || cause != tt.want {
 			t.Errorf("%v because of %v, want %v", err, cause, tt.want)
 		}
+	}
+}
+
+// TestAfterFunc: f has a goroutine of its own, so that it may wait for whoever ends
+// the context.
+func TestAfterFunc(t *testing.T) {
+	plain, cancel := context.WithCancel(t.Context())
+	own := newContext(t.Context())
+	for _, tt := range []struct {
+		ctx context.Context
+		end func()
+	}{{plain, cancel}, {own, func() { own.End(nil) }}} {
+		ended, called := make(chan struct{}), make(chan struct{})
+		AfterFunc(tt.ctx, func() { <-ended; close(called) })
+		stop := AfterFunc(tt.ctx, func() { t.Error("a stopped func was called") })
+		if !stop() {
+			t.Error("it cannot be stopped")
+		}
+		tt.end()
+		close(ended)
+		<-called
 	}
 }
