@@ -36,11 +36,12 @@ type Cache struct {
 	store *store
 	tier  *tier // nil if there is none
 
-	mu      sync.Mutex // guards flights, all that is in them, and notes
+	mu      sync.Mutex // guards flights, all that is in them, notes and heads
 	flights map[slot]*flight
-	led     map[*flight]struct{} // all that are on their way, open to others or not
-	begun   uint64               // flights so far
+	led     *flight // the latest of all that are on their way, open to others or not
+	begun   uint64  // flights so far
 	notes   notes
+	heads   heads
 
 	hits, misses, coalesced, stale atomic.Uint64
 	rejections                     rejections
@@ -48,7 +49,7 @@ type Cache struct {
 
 // New returns an empty cache. It holds little memory until it is used.
 func New(cfg Config) (*Cache, error) {
-	c := &Cache{flights: make(map[slot]*flight), led: make(map[*flight]struct{})}
+	c := &Cache{flights: make(map[slot]*flight), heads: heads{}}
 	c.set.Store(&cfg)
 	c.notes.limit = max(cfg.MaxSize, 1024)
 	store, err := newStore(cfg)
@@ -170,7 +171,7 @@ func (c *Cache) place(ctx context.Context, q *Query, attempt int) Turn {
 	if c.cfg().Coalesce && attempt < alone {
 		c.flights[sl] = fl
 	}
-	c.led[fl] = struct{}{}
+	c.lead(fl)
 	return Turn{Lead: &fl.lead, Reason: why}
 }
 
@@ -266,7 +267,7 @@ func (c *Cache) adopt(e *Entry, clears uint64) {
 	}
 	moved := c.store.put(e)
 	c.store.mu.Unlock()
-	c.store.settle(e, moved)
+	c.store.settle(e, moved, false)
 }
 
 // Stale returns an entry, expired or not, that may answer although the upstream
@@ -316,7 +317,7 @@ func (c *Cache) clear(model string) int {
 	match := func(of string) bool { return model == "" || bare(of) == bare(model) }
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for fl := range c.led {
+	for fl := c.led; fl != nil; fl = fl.older {
 		if match(fl.query.Model) {
 			fl.cleared = true
 			c.unlist(fl)

@@ -133,7 +133,7 @@ func (d *decoder) header() http.Header {
 	h := http.Header{}
 	for range d.number(uint64(len(d.rest))) {
 		name := string(d.text())
-		if !fieldName(name) || h[name] != nil || unreplayable[name] || hasPrefix(name) {
+		if !fieldName(name) || h[name] != nil || !replayable(name) {
 			d.fail()
 			return nil
 		}

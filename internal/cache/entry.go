@@ -17,7 +17,7 @@ const (
 	forms
 )
 
-// Entry is one kept answer. It is immutable, and shared by all that replay it:
+// Entry is one kept answer. What can be seen of it is immutable, and shared by all that replay it:
 // neither its header's values nor its body may be written to.
 type Entry struct {
 	Form   Form
@@ -36,6 +36,10 @@ type Entry struct {
 	begun uint64      // when its question was asked, in the order of all
 	size  int64       // what it counts for, in bytes
 	gone  atomic.Bool // no longer counted
+
+	// For the window, which alone reads and writes them while the entry is there.
+	newer, older *Entry
+	again        bool // its question was asked again
 }
 
 // Age is the answer's age in whole seconds, as the header of this name has it.

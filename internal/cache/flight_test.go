@@ -85,7 +85,7 @@ func TestFiveHundredAtOnce(t *testing.T) {
 			if s := c.Stats(); s.Coalesced != 499 || s.Misses != 1 || s.Hits != 1 {
 				t.Errorf("seed %d: stats %+v", seed, s)
 			}
-			if len(c.flights) != 0 || len(c.led) != 0 {
+			if len(c.flights) != 0 || c.led != nil {
 				t.Errorf("seed %d: flights are left", seed)
 			}
 		})
@@ -209,7 +209,7 @@ func TestFailedLeader(t *testing.T) {
 						t.Errorf("client %d: %+v", i, got)
 					}
 				}
-				if len(c.flights) != 0 || len(c.led) != 0 {
+				if len(c.flights) != 0 || c.led != nil {
 					t.Error("flights are left")
 				}
 				if s := c.Stats(); tt.name == "4xx" && (s.Rejected != 1 || s.Coalesced != 20 || s.Misses != 1) {
@@ -453,8 +453,8 @@ func TestFlightsAtRandom(t *testing.T) {
 	wg.Wait()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.flights) != 0 || len(c.led) != 0 {
-		t.Errorf("%d flights are left, %d led", len(c.flights), len(c.led))
+	if len(c.flights) != 0 || c.led != nil {
+		t.Errorf("%d flights are left, and one led: %v", len(c.flights), c.led != nil)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"net/http"
+	"slices"
 	"sync"
 )
 
@@ -25,9 +26,18 @@ var credentials = [...]string{"Authorization", "X-Api-Key", "Api-Key", "Cookie"}
 // from which they cannot be read back. No credentials are a tenant of their own.
 // With shared, all requests are of one tenant.
 func TenantOf(h http.Header, shared bool) Tenant {
-	if shared {
+	switch {
+	case shared:
 		return Tenant{}
+	case !slices.ContainsFunc(credentials[:], func(name string) bool { return len(h[name]) > 0 }):
+		return anonymous
 	}
+	return tenantOf(h)
+}
+
+var anonymous = tenantOf(nil)
+
+func tenantOf(h http.Header) Tenant {
 	m := materials.Get().(*material)
 	defer materials.Put(m)
 	m.buf = m.buf[:0]

@@ -102,11 +102,13 @@ func TestThousandCredentials(t *testing.T) {
 
 func TestMemo(t *testing.T) {
 	m := NewMemo[int](4)
-	d, _, ok := m.Get(1, []byte("a"))
-	if ok {
-		t.Fatal("something is there already")
+	for range 2 { // the first time it is only noted that it was there
+		d, _, ok := m.Get(1, []byte("a"))
+		if ok {
+			t.Fatal("something is there already")
+		}
+		m.Put(d, 7)
 	}
-	m.Put(d, 7)
 	if _, v, ok := m.Get(1, []byte("a")); !ok || v != 7 {
 		t.Errorf("got %d, %v", v, ok)
 	}
@@ -114,13 +116,15 @@ func TestMemo(t *testing.T) {
 		t.Error("another scope has it too")
 	}
 	for i := range 100 {
-		d, _, _ := m.Get(1, []byte{byte(i), 0})
-		m.Put(d, i)
+		for range 2 {
+			d, _, _ := m.Get(1, []byte{byte(i), 0})
+			m.Put(d, i)
+		}
 		if _, _, ok := m.Get(1, []byte("a")); !ok {
 			t.Fatalf("what is used was forgotten after %d", i)
 		}
-		if n := len(m.recent) + len(m.older); n > 4 {
-			t.Fatalf("%d values are kept", n)
+		if n := len(m.rows); n != 1 {
+			t.Fatalf("there are %d rows", n)
 		}
 	}
 	if _, _, ok := m.Get(1, []byte{3, 0}); ok {
@@ -144,8 +148,10 @@ func BenchmarkMemoGet(b *testing.B) {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
 			body := make([]byte, size)
 			m := NewMemo[int](100)
-			d, _, _ := m.Get(1, body)
-			m.Put(d, 1)
+			for range 2 {
+				d, _, _ := m.Get(1, body)
+				m.Put(d, 1)
+			}
 			b.ReportAllocs()
 			for b.Loop() {
 				m.Get(1, body)

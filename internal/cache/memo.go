@@ -2,61 +2,105 @@ package cache
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
+	"hash/maphash"
+	"slices"
 	"sync"
 )
 
-// Memo remembers what was made of bodies seen before, so that reading the same
-// bytes again costs one hash. It is right for whatever depends on the bytes and
+// Memo remembers what was made of bodies seen twice, so that reading the same
+// bytes again costs one hash. Most are seen once, and cost less. It is right for whatever depends on the bytes and
 // the scope alone: equal hashes are equal bytes, so the answer is the one that
 // reading them again would give.
 //
-// It is bounded by the number of values, which are forgotten oldest use first,
-// by halves. It is safe for concurrent use.
+// It is a table: each digest has its row, of few places, of which the one used
+// longest ago is given to what is new. Its room is bounded, and taken with the first
+// value. It is safe for concurrent use.
 type Memo[V any] struct {
-	half int
+	limit int
+	seed  maphash.Seed
 
-	mu            sync.Mutex
-	recent, older map[Digest]V
+	mu      sync.Mutex
+	sighted [][inRow]uint64 // marks of bodies that were seen, as rows; nil before the first
+	rows    []row[V]        // nil before the first value
 }
 
-// Digest stands for a body in a scope.
+// Digest stands for a body in a scope. The zero value is none.
 type Digest struct {
 	sum   [sha256.Size]byte
 	scope byte
+	some  bool
 }
 
-// NewMemo returns a memo of at most so many values, at least two.
-func NewMemo[V any](limit int) *Memo[V] {
-	half := max(limit/2, 1)
-	return &Memo[V]{half: half, recent: make(map[Digest]V), older: make(map[Digest]V)}
+// row has the last one used first.
+type row[V any] [inRow]struct {
+	digest Digest
+	value  V
 }
+
+const inRow = 4
+
+// NewMemo returns a memo of about so many values.
+func NewMemo[V any](limit int) *Memo[V] { return &Memo[V]{limit: limit, seed: maphash.MakeSeed()} }
 
 // Get returns what was put for these bytes in this scope, and the digest by
-// which to put it if there is nothing. It does not allocate.
+// which to put it if there is nothing.
 func (m *Memo[V]) Get(scope byte, body []byte) (d Digest, v V, ok bool) {
-	d = Digest{sha256.Sum256(body), scope}
+	if !m.seen(maphash.Bytes(m.seed, body)) {
+		return d, v, false
+	}
+	d = Digest{sha256.Sum256(body), scope, true}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if v, ok = m.recent[d]; ok {
-		return d, v, true
+	if m.rows == nil {
+		return d, v, false
 	}
-	if v, ok = m.older[d]; ok {
-		m.put(d, v)
+	r := m.row(&d)
+	for i := range r {
+		if r[i].digest == d {
+			found := r[i]
+			copy(r[1:], r[:i])
+			r[0] = found
+			return d, found.value, true
+		}
 	}
-	return d, v, ok
+	return d, v, false
 }
 
-// Put remembers a value by the digest that Get returned.
+// seen tells whether a body with this mark was seen, as far as is known. That one was
+// not, or another with it was, costs time alone.
+func (m *Memo[V]) seen(mark uint64) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.sighted == nil {
+		m.sighted = make([][inRow]uint64, m.limit)
+	}
+	r := &m.sighted[mark%uint64(len(m.sighted))]
+	i := slices.Index(r[:inRow-1], mark) // else it may be the last, which goes in any case
+	if i < 0 {
+		i = inRow - 1
+	}
+	found := r[i] == mark
+	copy(r[1:], r[:i])
+	r[0] = mark
+	return found
+}
+
+// Put remembers a value by the digest that Get returned; by none it does nothing.
 func (m *Memo[V]) Put(d Digest, v V) {
+	if !d.some {
+		return
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.put(d, v)
+	if m.rows == nil {
+		m.rows = make([]row[V], (m.limit+inRow-1)/inRow)
+	}
+	r := m.row(&d)
+	copy(r[1:], r[:inRow-1])
+	r[0].digest, r[0].value = d, v
 }
 
-func (m *Memo[V]) put(d Digest, v V) {
-	if len(m.recent) >= m.half {
-		clear(m.older)
-		m.recent, m.older = m.older, m.recent
-	}
-	m.recent[d] = v
+func (m *Memo[V]) row(d *Digest) *row[V] {
+	return &m.rows[binary.LittleEndian.Uint64(d.sum[:])%uint64(len(m.rows))]
 }

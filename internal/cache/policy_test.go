@@ -4,10 +4,13 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -243,6 +246,38 @@ func TestReplayHeader(t *testing.T) {
 	in["Cache-Control"][0] = "changed"
 	if out.Get("Cache-Control") != "no-cache" {
 		t.Error("a value is shared with the answer")
+	}
+}
+
+// TestHeads: answers share a header if its replay is the same to the letter.
+func TestHeads(t *testing.T) {
+	k, at := heads{}, headPlace{"up", Whole}
+	first := k.replayable(at, http.Header{"Content-Type": {"a"}, "X-Two": {"1", "2"}, "Date": {"now"}})
+	tests := []struct {
+		name string
+		h    http.Header
+		same bool
+	}{
+		{"another date, another length", http.Header{"Content-Type": {"a"}, "X-Two": {"1", "2"}, "Date": {"later"}, "Content-Length": {"3"}}, true},
+		{"another value", http.Header{"Content-Type": {"b"}, "X-Two": {"1", "2"}}, false},
+		{"one value of two", http.Header{"Content-Type": {"a"}, "X-Two": {"1"}}, false},
+		{"one more", http.Header{"Content-Type": {"a"}, "X-Two": {"1", "2"}, "X-More": {""}}, false},
+		{"one less", http.Header{"Content-Type": {"a"}}, false},
+		{"another one", http.Header{"Content-Type": {"a"}, "X-Three": {"1", "2"}}, false},
+		{"one of a hop", http.Header{"Content-Type": {"a"}, "X-Two": {"1", "2"}, "Connection": {"x-two"}}, false},
+	}
+	for _, tt := range tests {
+		k[at] = first
+		got, want := k.replayable(at, tt.h), replayHeader(tt.h)
+		if same := &got["Content-Type"][0] == &first["Content-Type"][0]; same != tt.same || !maps.EqualFunc(got, want, slices.Equal) {
+			t.Errorf("%s: shared is %v, %v", tt.name, same, got)
+		}
+	}
+	for i := range 3 * mostHeads {
+		k.replayable(headPlace{fmt.Sprint(i), Whole}, http.Header{})
+	}
+	if len(k) > mostHeads {
+		t.Errorf("%d are kept", len(k))
 	}
 }
 

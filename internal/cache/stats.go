@@ -46,7 +46,7 @@ func (c *Cache) Stats() Stats {
 		s.Rejected += n
 	}
 	c.sweep()
-	s.Size, s.Bytes = c.store.entries.Load(), c.store.bytes.Load()
+	s.Size, s.Bytes = c.store.size(), c.store.bytes.Load()
 	s.Evictions, s.Expirations = c.store.evictions.Load(), c.store.expirations.Load()
 	if c.tier != nil {
 		l2 := c.tier.Stats()

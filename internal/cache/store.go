@@ -2,6 +2,7 @@ package cache
 
 import (
 	"encoding/binary"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,15 +13,17 @@ import (
 // store holds the entries. A new one goes into the window, an exact list of what
 // was used last; what the window has no room for goes to the main part, where
 // ristretto keeps what is asked for most. Ristretto alone would refuse what is new,
-// and shows what it took only later.
+// and shows what it took only later. Once main is full it is offered what was asked
+// for again, and not what was wanted once.
 //
 // Both parts are bounded by entries and by bytes, and together hold no more than
 // allowed, but for the few small entries that are on their way from one to the
 // other.
 type store struct {
-	mu     sync.Mutex // guards window and moving
+	mu     sync.Mutex // guards window, moving and sent
 	window window
 	moving map[slot]*Entry // on their way from the window to main
+	sent   [][]*Entry      // those of them that were sent there, together; some may have been replaced since
 
 	closing sync.RWMutex // held for reading while main is used: its Close may race with nothing
 	main    *ristretto.Cache[uint64, *Entry]
@@ -31,7 +34,8 @@ type store struct {
 	stale atomic.Int64 // stale_if_error, in nanoseconds
 
 	clears                 atomic.Uint64 // changes under mu
-	entries, bytes         atomic.Int64
+	entries                [forms]atomic.Int64
+	bytes                  atomic.Int64
 	evictions, expirations atomic.Uint64
 }
 
@@ -96,7 +100,7 @@ func (s *store) forget(e *Entry) bool {
 	if e.gone.Swap(true) {
 		return false
 	}
-	s.entries.Add(-1)
+	s.entries[e.Form].Add(-1)
 	s.bytes.Add(-e.size)
 	return true
 }
@@ -105,8 +109,19 @@ func (sl slot) hash() uint64 {
 	return binary.LittleEndian.Uint64(sl.key[:]) + uint64(sl.form)*0x9e3779b97f4a7c15
 }
 
+// size is how many entries there are.
+func (s *store) size() (n int64) {
+	for i := range s.entries {
+		n += s.entries[i].Load()
+	}
+	return n
+}
+
 // get returns the entry of a slot, be it expired, or nil.
 func (s *store) get(sl slot) *Entry {
+	if s.entries[sl.form].Load() == 0 { // most often only one form is asked for
+		return nil
+	}
 	s.mu.Lock()
 	e := s.recent(sl)
 	s.mu.Unlock()
@@ -137,28 +152,42 @@ func (s *store) recent(sl slot) *Entry {
 // have no more room in the window. The caller holds the lock, and has them
 // settled without it.
 func (s *store) put(e *Entry) (moved []*Entry) {
-	s.entries.Add(1)
+	s.entries[e.Form].Add(1)
 	s.bytes.Add(e.size)
 	sl := e.slot()
-	if old := s.moving[sl]; old != nil {
-		s.replaced(old)
-		delete(s.moving, sl)
+	if len(s.moving) > 0 {
+		if old := s.moving[sl]; old != nil {
+			s.replaced(old)
+			delete(s.moving, sl)
+		}
 	}
 	if old := s.window.put(sl, e); old != nil {
 		s.replaced(old)
 	}
-	if len(s.moving) > maxMoving/2 { // now and then, so that it costs each put little
-		s.reap()
+	over := s.window.overflow()
+	if over == nil {
+		return nil
 	}
-	for {
-		over := s.window.overflow()
-		if over == nil {
-			return moved
+	s.reap()
+	room := int64(0)
+	if s.main != nil {
+		room = s.main.RemainingCost()
+	}
+	for _, e := range over {
+		cost := s.cost(e)
+		if !e.again && cost > room {
+			s.retire(e)
+			continue
 		}
-		s.moving[over.slot()] = over
-		moved = append(moved, over)
+		room -= cost
+		s.moving[e.slot()] = e
+		moved = append(moved, e)
 	}
+	return moved
 }
+
+// cost is what an entry takes of main's bound.
+func (s *store) cost(e *Entry) int64 { return max(e.size, s.minCost) }
 
 // replaced counts an entry that a newer one stands in for: as expired if it was.
 func (s *store) replaced(e *Entry) {
@@ -169,14 +198,22 @@ func (s *store) replaced(e *Entry) {
 	}
 }
 
-// reap ends the moves of entries that have arrived, or were not taken. The caller
-// holds the lock.
+// reap ends the moves of entries that have arrived, or were not taken: main takes
+// what is sent at a time in its order, so that all is over once it is for the last.
+// The caller holds the lock.
 func (s *store) reap() {
-	for sl, m := range s.moving {
-		if m.gone.Load() || s.main != nil && s.inMain(sl) == m {
-			delete(s.moving, sl)
+	s.sent = slices.DeleteFunc(s.sent, func(moved []*Entry) bool {
+		last := moved[len(moved)-1]
+		if !last.gone.Load() && (s.main == nil || s.inMain(last.slot()) != last) {
+			return false
 		}
-	}
+		for _, m := range moved {
+			if s.moving[m.slot()] == m {
+				delete(s.moving, m.slot())
+			}
+		}
+		return true
+	})
 }
 
 // inMain returns what main has for a slot, be it another's.
@@ -189,45 +226,51 @@ func (s *store) inMain(sl slot) *Entry {
 }
 
 const (
-	maxMoving   = 32       // entries on their way at once
-	movedAtOnce = 64 << 10 // a larger one is waited for
+	atOnce      = 16 // entries that are moved at a time
+	maxMoving   = 2 * atOnce
+	movedAtOnce = 64 << 10 // bytes moved at a time; a larger entry is waited for
 )
 
 // settle takes the entries that were pushed out of the window by a new one to
-// where they belong, and an older one of its slot out of main.
-func (s *store) settle(e *Entry, moved []*Entry) {
+// where they belong, and an older one of its slot out of main, unless that is known
+// to have none.
+func (s *store) settle(e *Entry, moved []*Entry, none bool) {
 	s.closing.RLock()
 	defer s.closing.RUnlock()
-	if s.main == nil {
-		for _, m := range moved {
-			s.retire(m)
+	if !none && s.main != nil {
+		if old := s.inMain(e.slot()); old != nil && old != e {
+			s.replaced(old)
+			s.main.Del(e.slot().hash())
 		}
-		return
 	}
-	if old := s.inMain(e.slot()); old != nil && old != e {
-		s.replaced(old)
-		s.main.Del(e.slot().hash())
+	if moved != nil && s.send(moved) {
+		s.main.Wait()
 	}
-	wait := false
-	s.used.Store(s.used.Load() || len(moved) > 0)
+}
+
+// send gives entries to main, and tells whether to wait until it has taken them.
+func (s *store) send(moved []*Entry) (wait bool) {
+	s.used.Store(s.main != nil)
 	for _, m := range moved {
-		left := time.Until(m.Expires) + time.Duration(s.stale.Load()) + remembered
-		if left <= 0 || m.size > s.main.MaxCost() || !s.main.SetWithTTL(m.slot().hash(), m, max(m.size, s.minCost), left) {
+		left, cost := time.Until(m.Expires)+time.Duration(s.stale.Load())+remembered, s.cost(m)
+		if s.main == nil || left <= 0 || cost > s.main.MaxCost() || !s.main.SetWithTTL(m.slot().hash(), m, cost, left) {
 			s.retire(m)
+			continue
 		}
 		wait = wait || m.size > movedAtOnce
 	}
 	s.mu.Lock()
-	wait = wait || len(s.moving) > maxMoving
+	defer s.mu.Unlock()
+	s.sent = append(s.sent, moved)
+	if s.main == nil {
+		return false
+	}
 	for _, m := range moved {
-		if s.moving[m.slot()] != m { // a newer one came, or a clear
+		if m.gone.Load() { // a newer one came, or a clear
 			s.main.Del(m.slot().hash())
 		}
 	}
-	s.mu.Unlock()
-	if wait {
-		s.main.Wait()
-	}
+	return wait || len(s.moving) > maxMoving
 }
 
 // arrive waits until main has taken or refused what is on its way, so that all

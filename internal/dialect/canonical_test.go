@@ -202,6 +202,9 @@ func FuzzCanonical(f *testing.F) {
 		if !ok || !bytes.Equal(again, first) {
 			t.Fatalf("%s has the form %s, and that has %s, %v", a, first, again, ok)
 		}
+		if sound, read := ParseSound(chatRoute, a), ParseRequest(chatRoute, a); sound != read {
+			t.Fatalf("%s is %+v, and read without looking whether it is sound %+v", a, read, sound)
+		}
 		slowA, err := reference(a)
 		if err != nil {
 			return
@@ -368,6 +371,9 @@ func TestCanonicalRecorded(t *testing.T) {
 		}
 		if ok {
 			n++
+			if sound := ParseSound(f.route, f.request); sound != r {
+				t.Errorf("%s: %+v, and read without looking whether it is sound %+v", f.name, r, sound)
+			}
 			if again, _ := Canonical(f.route, form, nil); !bytes.Equal(again, form) {
 				t.Errorf("%s: %s", f.name, form)
 			}

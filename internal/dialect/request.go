@@ -46,12 +46,22 @@ const maxModel = 256 // bytes kept of a model's name
 
 // ParseRequest reads the body of a generate or embed request. It never fails.
 func ParseRequest(rt Route, body []byte) Request {
-	r := Request{Stream: rt.StreamDefault}
 	text := jsontext.Value(body)
-	ok := text.IsValid(jsontext.AllowInvalidUTF8(true))
+	ok, ambiguous := text.IsValid(jsontext.AllowInvalidUTF8(true)), false
 	if !ok && text.IsValid(jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true)) {
-		ok, r.Ambiguous = true, true
+		ok, ambiguous = true, true
 	}
+	return readRequest(rt, body, ok, ambiguous)
+}
+
+// ParseSound is ParseRequest for a body that has a canonical form, which only a valid
+// object has, and one that is not ambiguous.
+func ParseSound(rt Route, body []byte) Request { return readRequest(rt, body, true, false) }
+
+// readRequest reads a body, of which it is known whether it is JSON, and whether an
+// object in it names a member twice.
+func readRequest(rt Route, body []byte, ok, ambiguous bool) Request {
+	r := Request{Stream: rt.StreamDefault, Ambiguous: ambiguous}
 	c := cursor{b: body}
 	if c.peek() != '{' {
 		return r
