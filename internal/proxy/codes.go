@@ -26,6 +26,13 @@ const (
 	requestTimeout Code = "request_timeout"
 	requestBroke   Code = "request_broke"
 	unsupported    Code = "unsupported_method"
+
+	// Of requests that no handler sees.
+	malformed              Code = "malformed_request"
+	headTooLarge           Code = "head_too_large"
+	unsupportedCoding      Code = "unsupported_coding"
+	unsupportedVersion     Code = "unsupported_version"
+	unsupportedExpectation Code = "unsupported_expectation"
 )
 
 var statuses = map[Code]int{
@@ -48,6 +55,12 @@ var statuses = map[Code]int{
 	requestTimeout:       http.StatusRequestTimeout,
 	requestBroke:         http.StatusBadRequest,
 	unsupported:          http.StatusNotImplemented,
+
+	malformed:              http.StatusBadRequest,
+	headTooLarge:           http.StatusRequestHeaderFieldsTooLarge,
+	unsupportedCoding:      http.StatusNotImplemented,
+	unsupportedVersion:     http.StatusHTTPVersionNotSupported,
+	unsupportedExpectation: http.StatusExpectationFailed,
 }
 
 // refusal is an answer of the proxy's own.

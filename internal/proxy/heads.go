@@ -12,9 +12,12 @@ import (
 // strictConn looks at the raw heads of the requests on a connection, since
 // net/http forgives what RFC 9112 calls ambiguous before a handler can see it:
 // a Content-Length beside a Transfer-Encoding, and a Transfer-Encoding in
-// HTTP/1.0. Such a connection is marked, and the handler refuses.
+// HTTP/1.0. Such a connection is marked, and the handler refuses. And it answers in
+// the proxy's way where net/http refuses by itself.
 type strictConn struct {
 	net.Conn
+	refuse    func(unread) []byte
+	serving   atomic.Bool // a handler is answering: what is written is not net/http's own
 	heads     headScanner // owned by whoever reads
 	ambiguous atomic.Bool
 	off       atomic.Bool // the connection speaks another protocol now
@@ -27,6 +30,18 @@ func (c *strictConn) Read(p []byte) (int, error) {
 		c.off.Store(true)
 	}
 	return n, err
+}
+
+func (c *strictConn) Write(p []byte) (int, error) {
+	if !c.serving.Load() {
+		if u, ok := unreadOf(p); ok {
+			if _, err := c.Conn.Write(c.refuse(u)); err != nil {
+				return 0, err
+			}
+			return len(p), nil
+		}
+	}
+	return c.Conn.Write(p)
 }
 
 // CloseWrite lets net/http say goodbye before it closes.

@@ -36,15 +36,18 @@ func (l *listener) Accept() (net.Conn, error) {
 	return c, nil
 }
 
-// strictListener watches the heads of what net/http is given.
-type strictListener struct{ net.Listener }
+// strictListener watches the heads of what net/http is given, and what it refuses.
+type strictListener struct {
+	net.Listener
+	refuse func(unread) []byte
+}
 
 func (l strictListener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
 	}
-	return &strictConn{Conn: c}, nil
+	return &strictConn{Conn: c, refuse: l.refuse}, nil
 }
 
 func (l *listener) accept() (*clientConn, error) {
@@ -81,6 +84,7 @@ type tlsListener struct {
 	*listener
 	config  *tls.Config
 	timeout time.Duration
+	refuse  func(unread) []byte
 	ready   chan net.Conn
 	failed  chan error
 	ctx     context.Context
@@ -88,8 +92,8 @@ type tlsListener struct {
 	wg      sync.WaitGroup
 }
 
-func newTLSListener(l *listener, config *tls.Config, timeout time.Duration) *tlsListener {
-	t := &tlsListener{listener: l, config: config, timeout: timeout, ready: make(chan net.Conn), failed: make(chan error, 1)}
+func newTLSListener(l *listener, config *tls.Config, timeout time.Duration, refuse func(unread) []byte) *tlsListener {
+	t := &tlsListener{listener: l, config: config, timeout: timeout, refuse: refuse, ready: make(chan net.Conn), failed: make(chan error, 1)}
 	t.ctx, t.stop = context.WithCancel(context.Background())
 	t.wg.Go(t.run)
 	return t
@@ -123,7 +127,7 @@ func (t *tlsListener) handshake(c *clientConn) {
 	}
 	var out net.Conn = conn
 	if conn.ConnectionState().NegotiatedProtocol != "h2" {
-		out = &strictTLSConn{strictConn: strictConn{Conn: conn}, tls: conn}
+		out = &strictTLSConn{strictConn: strictConn{Conn: conn, refuse: t.refuse}, tls: conn}
 	}
 	select {
 	case t.ready <- out:

@@ -153,11 +153,11 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	var outer net.Listener = accepted
 	if encrypted {
 		config := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.getCertificate, NextProtos: []string{"h2", "http/1.1"}}
-		outer = newTLSListener(accepted, config, handshakeTimeout)
+		outer = newTLSListener(accepted, config, handshakeTimeout, s.refuseUnread)
 		wg.Go(func() { served <- srv.Serve(outer) })
 	} else {
 		wg.Go(func() { served <- plain.Serve(accepted) })
-		wg.Go(func() { served <- srv.Serve(strictListener{plain.Fallback()}) })
+		wg.Go(func() { served <- srv.Serve(strictListener{plain.Fallback(), s.refuseUnread}) })
 	}
 
 	select {
@@ -251,6 +251,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.enter()
 	defer s.leave()
 	c := connsOf(r)
+	if c.strict != nil {
+		c.strict.serving.Store(true)
+		defer c.strict.serving.Store(false)
+	}
 	x := &exchange{s: s, rules: s.rules.Load(), w: w, r: r, conn: c.client, strict: c.strict, report: report{start: time.Now()}}
 	s.opts.Metrics.inFlight.Inc()
 	defer s.opts.Metrics.inFlight.Dec()
