@@ -79,6 +79,36 @@ func TestPostgresOutage(t *testing.T) {
 	}
 }
 
+// TestPostgresOutageMemory: while the database hangs, and then is not there, what
+// comes goes to the spool, and the process grows no more than by a bound, however
+// much that is. The runtime gives nothing back of what it asked for, so that it shows
+// the most that there was.
+func TestPostgresOutageMemory(t *testing.T) {
+	t.Parallel()
+	pg := newPostgres(t)
+	p := serve(t, upstreamAt(distinct(t))+"cache: {maxsize: 100}\nbatchlog: {flush_interval: 50ms}\n", "--database", pg.URL("log"))
+	flood(t, p, 1, 2000)
+	before := p.gauge("go_memstats_sys_bytes")
+	thaw := pg.freeze()
+	flood(t, p, 2001, 4000)
+	hung := p.gauge("go_memstats_sys_bytes")
+	waiting := p.gauge("vega_log_queue_size")
+	thaw()
+	pg.Kill()
+	flood(t, p, 4001, 6000)
+	dead := p.gauge("go_memstats_sys_bytes")
+	if hung-before > 16*mib || dead-before > 16*mib || waiting < 2000 {
+		t.Errorf("%.0f wait; the runtime has %.1f MiB more with a database that hung, then %.1f with none", waiting, (hung-before)/mib, (dead-before)/mib)
+	}
+	pg.restart()
+	p.wait("conversations are stored again")
+	c := newClient(t)
+	p.flush(c)
+	if a := audited(t, "--data-dir", p.dataDir, "--database", pg.URL("log")); a.Inserted != 6000 || a.InSink != 6000 {
+		t.Errorf("afterwards: %+v", a)
+	}
+}
+
 // TestAuditMisses: the audit fails where a row is gone that should be there.
 func TestAuditMisses(t *testing.T) {
 	t.Parallel()

@@ -2,6 +2,11 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -36,6 +41,31 @@ func (d *database) restart() {
 	if err := d.Start(); err != nil {
 		d.t.Fatal(err)
 	}
+}
+
+// freeze stops all of the server's processes, until thaw.
+func (d *database) freeze() (thaw func()) {
+	d.t.Helper()
+	pid := d.PID()
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	pids := append(strings.Fields(string(children)), strconv.Itoa(pid))
+	each := func(sig syscall.Signal) {
+		d.t.Helper()
+		for _, pid := range pids {
+			n, err := strconv.Atoi(pid)
+			if err == nil {
+				err = syscall.Kill(n, sig)
+			}
+			if err != nil {
+				d.t.Fatal(err)
+			}
+		}
+	}
+	each(syscall.SIGSTOP)
+	return func() { each(syscall.SIGCONT) }
 }
 
 func (d *database) execute(schema, statement string) {

@@ -3,8 +3,11 @@ package batchlog
 import (
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -26,9 +29,13 @@ func kibibyte() *Record {
 
 // onCPU reports what the process spends on the processor for each operation:
 // unlike the time on the clock, it does not count the disk and other programs.
-func onCPU(b *testing.B) (report func()) {
+func onCPU(b *testing.B) (report func() (each float64)) {
 	start := usage(b)
-	return func() { b.ReportMetric(float64(usage(b)-start)/float64(b.N)/1000, "cpu-µs/op") }
+	return func() float64 {
+		each := float64(usage(b)-start) / float64(b.N) / 1000
+		b.ReportMetric(each, "cpu-µs/op")
+		return each
+	}
 }
 
 func usage(b *testing.B) time.Duration {
@@ -59,6 +66,42 @@ func BenchmarkAppend(b *testing.B) {
 				l.Append(r)
 			}
 			report()
+		})
+	}
+}
+
+// BenchmarkAppendAt200 has 200 records a second come at their own times, as streams
+// end, and be stored behind that, and reports how long Append keeps the last byte
+// back.
+func BenchmarkAppendAt200(b *testing.B) {
+	for _, fsync := range []string{"1s", "always"} {
+		b.Run("fsync="+fsync, func(b *testing.B) {
+			cfg := testConfig()
+			cfg.Spool.Fsync = fsync
+			l := open(b, cfg, b.TempDir())
+			var wg sync.WaitGroup
+			var mu sync.Mutex
+			var took []time.Duration
+			for b.Loop() {
+				time.Sleep(time.Duration(rand.ExpFloat64() * float64(5*time.Millisecond)))
+				r := kibibyte()
+				r.ID = uuid.Must(uuid.NewV7())
+				wg.Go(func() {
+					start := time.Now()
+					l.Append(r)
+					d := time.Since(start)
+					mu.Lock()
+					defer mu.Unlock()
+					took = append(took, d)
+				})
+			}
+			wg.Wait()
+			if st := l.Stats(); st.Dropped != 0 {
+				b.Errorf("%+v", st)
+			}
+			slices.Sort(took)
+			b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")
+			b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
 		})
 	}
 }
@@ -116,6 +159,72 @@ func BenchmarkRead(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// BenchmarkAway is a record's whole cost, while Postgres takes it, and while it is
+// dead or hangs: then what is appended stays in the spool, and is tried again and
+// again. It reports by how much the process has grown since the server went.
+func BenchmarkAway(b *testing.B) {
+	var works float64
+	for _, state := range []string{"works", "dead", "hangs"} {
+		b.Run(state, func(b *testing.B) {
+			cfg := testConfig()
+			cfg.Database = database(b)
+			cfg.Spool.MaxBytes, cfg.FlushInterval = 1<<30, 5*time.Second
+			l := open(b, cfg, b.TempDir())
+			r := kibibyte()
+			add := func() {
+				r.ID = uuid.Must(uuid.NewV7())
+				l.Append(r)
+			}
+			for range 5000 {
+				add()
+			}
+			flushAll(b, l)
+			switch state {
+			case "dead":
+				shared.Kill()
+				defer func() {
+					if err := shared.Start(); err != nil {
+						b.Error(err)
+					}
+				}()
+			case "hangs":
+				pids := backends(b)
+				signalAll(b, pids, syscall.SIGSTOP)
+				defer signalAll(b, pids, syscall.SIGCONT)
+			}
+			before := resident(b)
+			report := onCPU(b)
+			for b.Loop() {
+				add()
+			}
+			if state == "works" {
+				flushAll(b, l)
+			}
+			cpu := report()
+			if state == "works" {
+				works = cpu
+			} else if works > 0 {
+				b.ReportMetric(cpu/works, "x-works")
+			}
+			b.ReportMetric(resident(b)-before, "MiB-grown")
+		})
+	}
+}
+
+// resident is the process's own memory, in MiB.
+func resident(b *testing.B) float64 {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		b.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(status), "RssAnon:")
+	var kib float64
+	if _, err := fmt.Sscan(rest, &kib); err != nil {
+		b.Fatal(err)
+	}
+	return kib / 1024
 }
 
 // BenchmarkPostgres compares batches with inserts one by one, each by a prepared
@@ -189,27 +298,38 @@ func renewed(n int) []*Conversation {
 	return rows
 }
 
-// BenchmarkDrain is a backlog that is stored after an outage.
+// BenchmarkDrain is a backlog that is stored after an outage, while 200 records a
+// second go on coming.
 func BenchmarkDrain(b *testing.B) {
+	const backlog = 100_000
+	var spent time.Duration
 	for b.Loop() {
-		b.StopTimer()
-		l, err := New(testConfig(), b.TempDir(), "here", slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+		cfg := testConfig()
+		cfg.Spool.MaxBytes = 1 << 30
+		l, err := New(cfg, b.TempDir(), "here", slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 		if err != nil {
 			b.Fatal(err)
 		}
-		for range 5000 {
+		add := func() {
 			r := kibibyte()
 			r.ID = uuid.Must(uuid.NewV7())
 			l.Append(r)
 		}
-		b.StartTimer()
+		for range backlog {
+			add()
+		}
+		begin := time.Now()
 		run := start(b, l)
-		flushAll(b, run)
-		b.StopTimer()
+		came := time.NewTicker(time.Second / 200)
+		for l.Stats().QueueSize > backlog/1000 { // some are always on their way
+			<-came.C
+			add()
+		}
+		spent += time.Since(begin)
+		came.Stop()
 		if err := run.stop(); err != nil {
 			b.Fatal(err)
 		}
-		b.StartTimer()
 	}
-	b.ReportMetric(5000*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+	b.ReportMetric(float64(backlog*b.N)/spent.Seconds(), "rows/s")
 }

@@ -88,15 +88,7 @@ func TestPostgresHangs(t *testing.T) {
 	appendN(l, 5)
 	flushAll(t, l)
 	pids := backends(t)
-	signal := func(sig syscall.Signal) {
-		t.Helper()
-		for _, pid := range pids {
-			if err := syscall.Kill(pid, sig); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	signal(syscall.SIGSTOP)
+	signalAll(t, pids, syscall.SIGSTOP)
 	appendN(l, 5)
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
@@ -106,7 +98,7 @@ func TestPostgresHangs(t *testing.T) {
 	if _, _, err := l.Conversations(ctx, Query{}); err == nil {
 		t.Error("a search has an answer")
 	}
-	signal(syscall.SIGCONT)
+	signalAll(t, pids, syscall.SIGCONT)
 	flushAll(t, l)
 	if st := l.Stats(); st.Inserted != 10 {
 		t.Errorf("%+v", st)
@@ -114,9 +106,18 @@ func TestPostgresHangs(t *testing.T) {
 	balanced(t, l.Log)
 }
 
+func signalAll(t testing.TB, pids []int, sig syscall.Signal) {
+	t.Helper()
+	for _, pid := range pids {
+		if err := syscall.Kill(pid, sig); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // backends are the processes of the server: the one that takes connections, and
 // those that serve a log.
-func backends(t *testing.T) []int {
+func backends(t testing.TB) []int {
 	t.Helper()
 	rows, err := connect(t, shared.URL("")).Query(t.Context(), "SELECT pid FROM pg_stat_activity WHERE application_name = 'vega-proxy'")
 	if err != nil {
