@@ -28,6 +28,7 @@ type postgresSink struct {
 	migrate  bool
 	writer   pgLine
 	reader   pgLine
+	uncopied bool // the table is not one that COPY may write to; of the writer
 }
 
 // pgLine is a connection that one at a time may use.
@@ -184,13 +185,16 @@ func (s *postgresSink) store(ctx context.Context, rows []*Conversation) error {
 		if err := s.prepare(ctx, conn); err != nil {
 			return err
 		}
-		if !amends(rows) {
+		if !s.uncopied && !amends(rows) {
 			err := copyRows(ctx, conn, rows)
-			if _, refused := errors.AsType[*pgconn.PgError](err); !refused || conn.IsClosed() {
+			e, refused := errors.AsType[*pgconn.PgError](err)
+			if !refused || conn.IsClosed() {
 				return err
 			}
-			// One of them is there already, or the server holds something against COPY or
-			// against a row: the statement tells.
+			// Row-level security, or a view: not to be tried each time.
+			s.uncopied = e.Code == "0A000" || e.Code == "42809"
+			// Else one of them is there already, or the server holds something against
+			// a row: the statement tells.
 		}
 		if _, err := conn.Exec(ctx, postgresInsert, arraysOf(rows)...); err != nil {
 			return fmt.Errorf("insert: %w", err)

@@ -162,6 +162,15 @@ func TestPostgresCopies(t *testing.T) {
 			t.Errorf("%s: %d rows, %v; want %d", tt.name, n, err, len(stored))
 		}
 	}
+	execute(t, url, "ALTER TABLE conversations RENAME TO kept; CREATE VIEW conversations AS SELECT * FROM kept")
+	for range 2 {
+		if err := s.store(t.Context(), []*Conversation{fresh(), stored[1]}); err != nil || !s.uncopied {
+			t.Errorf("into a view: %v, not to be copied %v", err, s.uncopied)
+		}
+	}
+	if n, _, err := s.count(t.Context(), "here"); n != int64(len(stored)) || err != nil {
+		t.Errorf("%d rows, %v; want %d", n, err, len(stored))
+	}
 	found, err := s.conversations(t.Context(), Query{ID: stored[0].ID})
 	if len(found) != 1 || err != nil || found[0].Revision != 1 || found[0].Prompt != "p" {
 		t.Errorf("of the amended row there is %+v, %v", found, err)
