@@ -47,6 +47,7 @@ retry: {max_attempts: 1}
 	ask("unreachable", chatPath, dead)
 	ask("refused", chatPath, dead)
 	ask("broken", chatPath, strings.Replace(chatLive, "demo", "demo?tokens=9&fail=eof&fail_after=4", 1))
+	leaveInTheMiddle(t, p)
 	leaveBeforeTheEnd(t, p, c)
 	p.flush(c)
 
@@ -67,17 +68,18 @@ retry: {max_attempts: 1}
 		"tools": `{"session_id":"s-tools","dialect":"openai","endpoint":"/v1/chat/completions","upstream":"live","model":"demo","model_reported":"demo",
 			"prompt":"Is it warm in Rome?","messages":[{"role":"system","content":"Be kind."},{"role":"user","content":"Is it warm in Rome?"}],
 			"params":{"temperature":0.25,"stop":["END"],"stream":true},"answer":"","reasoning":"","choices":null,"finish_reason":"tool_calls",
-			"cache_status":"BYPASS","http_status":200,"attempts":1,"outcome":"ok","ended_by":"upstream","error":"","streamed":true,"revision":0}`,
+			"cache_status":"BYPASS","http_status":200,"attempts":1,"outcome":"ok","ended_by":"upstream","error":"","streamed":true,"truncated":false,"revision":0}`,
 		"ollama": `{"dialect":"ollama","endpoint":"/api/chat","prompt":"Sing.","messages":[{"role":"user","content":"Sing."}],
 			"params":{"temperature":0.5,"max_tokens":9},"tool_calls":null,"finish_reason":"stop","completion_tokens":3,"outcome":"ok","streamed":true}`,
 		"anthropic": `{"dialect":"anthropic","endpoint":"/v1/messages","prompt":"Say something.",
 			"messages":[{"role":"system","content":"Be brief."},{"role":"user","content":[{"type":"text","text":"Say something."}]}],
 			"params":{"max_tokens":50},"finish_reason":"end_turn","completion_tokens":3,"outcome":"ok","streamed":false,"time_to_first_token_ms":null}`,
-		"unreachable": `{"upstream":"dead","model":"dead","http_status":502,"outcome":"upstream_error","ended_by":"error","answer":""}`,
-		"refused": `{"upstream":"","model":"dead","http_status":503,"outcome":"rejected","ended_by":"error","prompt":"","messages":null,"answer":"",
+		"unreachable": `{"upstream":"dead","model":"dead","http_status":502,"outcome":"upstream_error","ended_by":"error","answer":"","truncated":false}`,
+		"refused": `{"upstream":"","model":"dead","http_status":503,"outcome":"rejected","ended_by":"error","prompt":"","messages":null,"answer":"","truncated":false,
 			"prompt_tokens":null,"completion_tokens":null,"attempts":0,"model_reported":"","finish_reason":""}`,
-		"broken": `{"upstream":"live","http_status":200,"outcome":"upstream_error","ended_by":"error","finish_reason":"","streamed":true,"prompt":"Tell me about the sea."}`,
-		"gone":   `{"upstream":"live","http_status":200,"outcome":"client_gone","ended_by":"client","finish_reason":"stop","streamed":true,"revision":1}`,
+		"broken": `{"upstream":"live","http_status":200,"outcome":"upstream_error","ended_by":"error","finish_reason":"","streamed":true,"truncated":true,"prompt":"Tell me about the sea."}`,
+		"left":   `{"upstream":"live","http_status":200,"outcome":"client_gone","ended_by":"client","finish_reason":"","streamed":true,"truncated":true,"revision":0}`,
+		"gone":   `{"upstream":"live","http_status":200,"outcome":"client_gone","ended_by":"client","finish_reason":"stop","streamed":true,"truncated":false,"revision":1}`,
 	}
 	for id, want := range wants {
 		row := lines[id]
@@ -97,7 +99,7 @@ retry: {max_attempts: 1}
 		checkAnyRow(t, id, row)
 	}
 	checkCalls(t, lines["tools"])
-	for _, id := range []string{"ollama", "anthropic", "broken", "gone"} {
+	for _, id := range []string{"ollama", "anthropic", "broken", "left", "gone"} {
 		if lines[id]["answer"] == "" {
 			t.Errorf("%s has no answer", id)
 		}
@@ -139,7 +141,7 @@ func checkAnyRow(t *testing.T, id string, row map[string]any) {
 			t.Errorf("%s: %s is %v", id, name, row[name])
 		}
 	}
-	for _, name := range []string{"tokens_estimated", "incomplete", "altered", "truncated"} {
+	for _, name := range []string{"tokens_estimated", "incomplete", "altered"} {
 		if row[name] != false {
 			t.Errorf("%s: %s is %v", id, name, row[name])
 		}
@@ -164,6 +166,25 @@ func checkCalls(t *testing.T, row map[string]any) {
 		if n, ok := row[name].(float64); !ok || n <= 0 {
 			t.Errorf("%s is %v", name, row[name])
 		}
+	}
+}
+
+// leaveInTheMiddle reads the first event of an answer whose others take their time,
+// and leaves.
+func leaveInTheMiddle(t *testing.T, p *process) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, p.proxy+chatPath, strings.NewReader(strings.Replace(chatLive, "demo", "demo?tokens=1000&delay=20ms", 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("X-Request-Id", "left")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close() // before the end: the connection ends
+	if _, err := bufio.NewReader(res.Body).ReadString('}'); err != nil {
+		t.Error(err)
 	}
 }
 

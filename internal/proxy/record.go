@@ -192,8 +192,14 @@ func (x *exchange) newRecord(now time.Time) *batchlog.Record {
 	case r.err != nil:
 		rec.Error = r.err.Error()
 	}
-	rec.Truncated = rec.Outcome == batchlog.Truncated
+	rec.Truncated = rec.Outcome == batchlog.Truncated || x.partial(rec)
 	return rec
+}
+
+// partial tells that somebody ended the exchange in the middle of its answer.
+func (x *exchange) partial(rec *batchlog.Record) bool {
+	ended := rec.EndedBy != string(byUpstream)
+	return ended && rec.BytesOut > 0 && rec.HTTPStatus < http.StatusBadRequest && !x.tally.summary.Complete
 }
 
 // outcome is the exchange's end in the journal's words.
