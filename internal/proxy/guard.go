@@ -53,7 +53,7 @@ func (g *guard) check(r *http.Request, path string) *refusal {
 		return &refusal{code: hostRefused, message: fmt.Sprintf("the name %.100q in Host is neither localhost nor a loopback address; add it to allowed_hosts if it is yours", r.Host)}
 	case g.secret && g.foreignOrigin(r):
 		return &refusal{code: originRefused, message: "requests of web pages from other origins are refused, since this proxy adds a credential of its own"}
-	case len(g.keys) > 0 && !g.admit(r):
+	case len(g.keys) > 0 && !g.admit(r) && !isPreflight(r):
 		return &refusal{code: unauthorized, message: "a valid client key is needed, as Authorization: Bearer or X-API-Key"}
 	case len(g.allow) > 0 && !matchAny(g.allow, path), matchAny(g.deny, path):
 		return &refusal{code: routeClosed, message: "this path is closed by routes.allow or routes.deny"}
@@ -93,6 +93,12 @@ func (g *guard) foreignOrigin(r *http.Request) bool {
 		return true
 	}
 	return !strings.EqualFold(u.Host, r.Host) && !g.known(hostName(u.Host))
+}
+
+// isPreflight tells whether a browser asks beforehand what a page may send, which it
+// does without credentials: that the request itself has a key.
+func isPreflight(r *http.Request) bool {
+	return r.Method == http.MethodOptions && r.Header.Get("Origin") != "" && r.Header.Get("Access-Control-Request-Method") != "" && r.ContentLength == 0
 }
 
 // admit looks for a client key and takes it out: it is ours, not the upstream's.

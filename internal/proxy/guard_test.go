@@ -112,6 +112,29 @@ func TestClientKeys(t *testing.T) {
 	}
 }
 
+// Browsers ask beforehand without a key, and nothing else may pass as that.
+func TestPreflightsNeedNoKey(t *testing.T) {
+	b := newBackend(t)
+	b.always(okJSON)
+	r := start(t, func(cfg *config.Config) { cfg.ClientKeys = []string{"key-1"} }, b)
+	options := func(path string, fields ...string) string {
+		return "OPTIONS" + strings.TrimPrefix(get(path, fields...), "GET")
+	}
+	origin, method := "Origin: https://app.example", "Access-Control-Request-Method: POST"
+	passes(t, r, options("/v1/chat/completions", origin, method, "Access-Control-Request-Headers: authorization"))
+	for name, raw := range map[string]string{
+		"no origin": options("/v1/models", method),
+		"no method": options("/v1/models", origin),
+		"a GET":     get("/v1/models", origin, method),
+		"a body":    options("/v1/models", origin, method, "Content-Length: 2") + "{}",
+		"a chunked": options("/v1/models", origin, method, "Transfer-Encoding: chunked") + "0\r\n\r\n",
+	} {
+		if a := do(t, r.addr, raw); a.status != http.StatusUnauthorized {
+			t.Errorf("%s: status %d", name, a.status)
+		}
+	}
+}
+
 func TestRoutes(t *testing.T) {
 	b := newBackend(t)
 	b.always(okJSON)
