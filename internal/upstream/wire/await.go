@@ -119,7 +119,6 @@ func (t *turns) end() {
 	defer t.mu.Unlock()
 	t.over = true
 	t.b.unwatch()
-	t.b.c.awaitedBy(nil)
 }
 
 // ready is what the loop calls.
@@ -161,12 +160,15 @@ func (t *turns) take() (more bool) {
 	return true
 }
 
-// unwatch ends the loop's watch, if there is one.
+// unwatch takes the connection back from the loop, if it was left to it: before
+// another exchange can have it.
 func (b *body) unwatch() {
-	if !b.watch.None() {
-		_ = b.c.t.cfg.Loop.Remove(b.c.sock.Raw(), b.watch) // fails for what is closed, and so forgotten
-		b.watch = poll.Watch{}
+	if b.watch.None() {
+		return
 	}
+	_ = b.c.t.cfg.Loop.Remove(b.c.sock.Raw(), b.watch) // fails for what is closed, and so forgotten
+	b.watch = poll.Watch{}
+	b.c.awaitedBy(nil)
 }
 
 // awaitedBy has back told when the connection is closed; at once if it is.

@@ -107,6 +107,67 @@ func TestAwaitKeepsTheConnection(t *testing.T) {
 	}
 }
 
+// A body that ends in a turn lets go of its connection there. Its owner wakes later,
+// and leaves to the next exchange what is that one's by then.
+func TestAwaitEndsBeforeItsOwnerKnows(t *testing.T) {
+	go1 := make(chan struct{})
+	cfg := h1Only.serve(t, func(_ int, p *peer) {
+		const head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+		p.request()
+		p.say(head)
+		<-go1
+		p.say("0\r\n\r\n")
+		p.request()
+		p.say(head)
+		p.untilGone()
+	})
+	cfg.Loop = runLoop(t)
+	tr := New(cfg)
+	t.Cleanup(tr.Close)
+	one := fetch(t, tr, get).Body.(*body)
+	c := one.c
+	awaits := func(not chan struct{}) (back chan struct{}) {
+		until(t, "a body is awaited", func() bool {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			back = c.awaited
+			return back != nil && back != not
+		})
+		return back
+	}
+	errEnough := errors.New("enough")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	ended := make(chan error, 1)
+	go func() { awaits(nil); close(go1) }()
+	_, err := one.Await(func() bool {
+		first := c.awaited
+		if _, err := one.Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("the first body ends with %v", err)
+		}
+		go func() {
+			resp, err := tr.RoundTrip(ctx, get)
+			if err == nil {
+				_, err = resp.Body.(*body).Await(func() bool { t.Error("a turn"); return false })
+			}
+			ended <- err
+		}()
+		awaits(first)
+		return false
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel(errEnough)
+	select {
+	case err := <-ended:
+		if !errors.Is(err, errEnough) {
+			t.Error(err)
+		}
+	case <-time.After(patience):
+		t.Fatal("the end of the second request's context wakes nobody")
+	}
+}
+
 // What ends the waiting for the owner is told to it as Wait would.
 func TestAwaitEnds(t *testing.T) {
 	silence := func(p *peer) { p.untilGone() }
