@@ -93,24 +93,26 @@ type tlsListener struct {
 }
 
 func newTLSListener(l *listener, config *tls.Config, timeout time.Duration, refuse func(unread) []byte) *tlsListener {
-	t := &tlsListener{listener: l, config: config, timeout: timeout, refuse: refuse, ready: make(chan net.Conn), failed: make(chan error, 1)}
+	t := &tlsListener{listener: l, config: config, timeout: timeout, refuse: refuse, ready: make(chan net.Conn), failed: make(chan error)}
 	t.ctx, t.stop = context.WithCancel(context.Background())
 	t.wg.Go(t.run)
 	return t
 }
 
-// run accepts until the listener is closed.
+// run accepts until the listener is closed. Each failure is for net/http, which asks
+// again some time later if that may help; until then nothing is tried.
 func (t *tlsListener) run() {
 	for {
 		c, err := t.accept()
-		if ne, ok := errors.AsType[net.Error](err); ok && !errors.Is(err, net.ErrClosed) && ne.Timeout() {
+		if err == nil {
+			t.wg.Go(func() { t.handshake(c) })
 			continue
 		}
-		if err != nil {
-			t.failed <- err
+		select {
+		case t.failed <- err:
+		case <-t.ctx.Done():
 			return
 		}
-		t.wg.Go(func() { t.handshake(c) })
 	}
 }
 
@@ -152,8 +154,9 @@ func (t *tlsListener) Accept() (net.Conn, error) {
 	case c := <-t.ready:
 		return c, nil
 	case err := <-t.failed:
-		t.failed <- err // for whoever asks again
 		return nil, err
+	case <-t.ctx.Done():
+		return nil, net.ErrClosed
 	}
 }
 

@@ -33,6 +33,8 @@ type rig struct {
 	log   *slog.Logger // writes to lines, unless a benchmark wants a real one
 	// tune changes what the server is built from; nil changes nothing.
 	tune func(*proxy.Options)
+	// wrap stands before the listener; nil does not.
+	wrap func(net.Listener) net.Listener
 	// What the admin API shows of streams.
 	reg      *prometheus.Registry
 	budget   *stream.Budget
@@ -89,6 +91,9 @@ func (r *rig) start(configure func(*config.Config), urls ...string) {
 		t.Fatal(err)
 	}
 	r.addr, r.done = ln.Addr().String(), make(chan error, 1)
+	if r.wrap != nil {
+		ln = r.wrap(ln)
+	}
 	server := r.build(cfg)
 	ctx, stop := context.WithCancel(context.Background())
 	r.stop = stop

@@ -9,12 +9,15 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"io"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -107,6 +110,42 @@ func TestTLS(t *testing.T) {
 	if a := plain.answer(); a.status != http.StatusBadRequest || !strings.Contains(a.body, "https://") {
 		t.Errorf("a plain request: %d %q", a.status, a.body)
 	}
+}
+
+// crowded is a listener that at first finds no descriptor free.
+type crowded struct {
+	net.Listener
+	left atomic.Int32
+}
+
+func (l *crowded) Accept() (net.Conn, error) {
+	if l.left.Add(-1) >= 0 {
+		return nil, &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept4", syscall.EMFILE)}
+	}
+	return l.Listener.Accept()
+}
+
+// A process that was out of descriptors accepts again when it has some.
+func TestTLSOutOfDescriptors(t *testing.T) {
+	b := newBackend(t)
+	lines := make(lines, 1<<4)
+	r := &rig{t: t, lines: lines, log: slog.New(lines)}
+	r.wrap = func(ln net.Listener) net.Listener {
+		l := &crowded{Listener: ln}
+		l.left.Store(2)
+		return l
+	}
+	var trust *tls.Config
+	r.start(func(cfg *config.Config) { trust = certify(t, cfg) }, b.url())
+	trust.NextProtos = []string{"http/1.1"}
+	d := tls.Dialer{Config: trust, NetDialer: &net.Dialer{Timeout: patience}}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	c, err := d.DialContext(ctx, "tcp", r.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
 }
 
 // overHTTP2 is a client that speaks only HTTP/2, and the scheme for it.
