@@ -78,6 +78,17 @@ func (f *flood) say(ev string) error {
 // end, which the proxy reads before the client does.
 func endWhileHeld(t *testing.T, r *rig, p *peer) *flood {
 	t.Helper()
+	f := untilHeld(t, r, p)
+	if err := f.say(floodEnd); err != nil {
+		t.Fatal(err)
+	}
+	p.say(lastChunk)
+	return f
+}
+
+// untilHeld sends events until the client is behind.
+func untilHeld(t *testing.T, r *rig, p *peer) *flood {
+	t.Helper()
 	f := &flood{t: t, p: p}
 	behind := func() bool { // for a while
 		for range 20 {
@@ -94,10 +105,6 @@ func endWhileHeld(t *testing.T, r *rig, p *peer) *flood {
 		}
 		await(t, "the event is read", func() bool { return r.only().BytesProduced == int64(f.sent.Len()) })
 	}
-	if err := f.say(floodEnd); err != nil {
-		t.Fatal(err)
-	}
-	p.say(lastChunk)
 	return f
 }
 
@@ -334,6 +341,44 @@ func TestStallIsTold(t *testing.T) {
 		}
 		if s := r.lastStream(); s.ChunksProduced != s.ChunksConsumed+s.ChunksInFlight || s.ChunksInFlight == 0 || r.budget.Used() != 0 {
 			t.Errorf("%+v, and %d bytes are held", s, r.budget.Used())
+		}
+	})
+}
+
+// The patience with a client is that of the upstream which answers, however long
+// another one's was on the same connection.
+func TestStallTimeoutOfEachUpstream(t *testing.T) {
+	patient, strict := newBackend(t), newBackend(t)
+	r := start(t, func(cfg *config.Config) {
+		cfg.Upstreams[0].Models, cfg.Upstreams[0].Stream.WriteStallTimeout = []string{"patient"}, 10*patience
+		cfg.Upstreams[1].Models, cfg.Upstreams[1].Stream.WriteStallTimeout = []string{"strict"}, 4*short
+	}, patient, strict)
+	ask := func(model string) string {
+		return post("/v1/chat/completions", `{"model":"`+model+`","stream":true,"messages":[]}`)
+	}
+	c := dial(t, r.addr)
+	c.send(ask("patient"))
+	p, _ := patient.asked()
+	p.say(okSSE + chunked(floodEnd) + lastChunk)
+	c.answer()
+	r.ended()
+	c.send(ask("strict"))
+	p, _ = strict.asked()
+	p.say(okSSE)
+	startFlood(t, p, 100<<20)
+	p.gone()
+	if line := r.ended(); line["ended_by"] != "stall" {
+		t.Errorf("ended by %v", line["ended_by"])
+	}
+}
+
+// A stall ends the exchange also while the upstream says nothing.
+func TestStallWhileTheUpstreamIsSilent(t *testing.T) {
+	eachWay(t, func(cfg *config.Config) { cfg.Upstreams[0].Stream.WriteStallTimeout = 4 * short }, func(t *testing.T, r *rig, _ *backend, p *peer, body io.ReadCloser) {
+		untilHeld(t, r, p)
+		p.gone()
+		if line := r.ended(); line["ended_by"] != "stall" || r.lastStream().EndedBy != "stall" {
+			t.Errorf("ended by %v and %v", line["ended_by"], r.lastStream().EndedBy)
 		}
 	})
 }

@@ -109,11 +109,20 @@ func (c *clientConn) patience(n int, err error) (again bool, final error) {
 	case err == nil || c.foreign || !errors.Is(err, os.ErrDeadlineExceeded), c.dying.Load():
 		return false, err
 	case n == 0:
-		c.stalled.Store(true)
+		c.cutOff()
 		return false, errStalled
 	}
 	c.writeBy = time.Time{} // it took something: slow, not dead
 	return true, nil
+}
+
+// cutOff ends a client that took nothing. To whoever watches the connection it has
+// gone, so that the exchange ends though its upstream says nothing.
+func (c *clientConn) cutOff() {
+	c.stalled.Store(true)
+	if tcp, ok := c.Conn.(*net.TCPConn); ok {
+		_ = tcp.CloseRead() // fails only on a connection that is closed or broken
+	}
 }
 
 func (c *clientConn) armWrite() {
@@ -122,7 +131,7 @@ func (c *clientConn) armWrite() {
 		return
 	}
 	now := time.Now()
-	if c.writeBy.Sub(now) >= stall {
+	if left := c.writeBy.Sub(now); left >= stall && left <= stall+stall/8 { // later is an earlier exchange's
 		return
 	}
 	c.writeBy = now.Add(stall + stall/8)
