@@ -34,17 +34,33 @@ type redisServer struct {
 // newRedis starts one that ends with the test.
 func newRedis(t *testing.T, args ...string) *redisServer {
 	t.Helper()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &redisServer{t: t, port: free.Addr().(*net.TCPAddr).Port, args: args}
-	free.Close()
+	s := &redisServer{t: t, port: freePort(t), args: args}
 	s.start()
 	t.Cleanup(s.kill)
 	s.client = redis.NewClient(&redis.Options{Addr: s.address(), DisableIdentity: true})
 	t.Cleanup(func() { s.client.Close() })
 	return s
+}
+
+// newTLSRedis starts one that speaks TLS only, and has a certificate for localhost.
+func newTLSRedis(t *testing.T, certFile, keyFile string) *redisServer {
+	t.Helper()
+	s := &redisServer{t: t, port: freePort(t)}
+	s.args = []string{"--port", "0", "--tls-port", strconv.Itoa(s.port), "--tls-cert-file", certFile, "--tls-key-file", keyFile,
+		"--tls-ca-cert-file", certFile, "--tls-auth-clients", "no"}
+	s.start()
+	t.Cleanup(s.kill)
+	return s
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer free.Close()
+	return free.Addr().(*net.TCPAddr).Port
 }
 
 func (s *redisServer) address() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -189,12 +188,4 @@ func (t *Tier) failed(err error) {
 	t.mu.Lock()
 	t.lastError = t.explain(err)
 	t.mu.Unlock()
-}
-
-// explain words an error; the library's own for a deadline says nothing.
-func (t *Tier) explain(err error) string {
-	if errors.Is(err, context.DeadlineExceeded) || isTimeout(err) {
-		return fmt.Sprintf("no answer from %s in time", t.client.Options().Addr)
-	}
-	return err.Error()
 }
