@@ -147,9 +147,10 @@ func (m *scraper) awaitSilent(alerts []string) {
 // faults that they are about.
 func TestPrometheus(t *testing.T) {
 	t.Parallel()
-	pg := newPostgres(t)
+	pg, store := newPostgres(t), newRedis(t)
 	_, backend := simulate(t, simllm.Config{Tokens: 3})
 	p := serve(t, upstreamAt(backend)+`
+cache: {l2: {url: "redis://`+store.address()+`", timeout: 2s}}
 breaker: {fail_threshold: 10}
 stream: {buffer_size: 4, buffer_bytes: 4KiB}
 batchlog: {flush_interval: 50ms, max_queue_size: 10}
@@ -183,6 +184,7 @@ batchlog: {flush_interval: 50ms, max_queue_size: 10}
 	}
 	defer slow.Body.Close()
 	pg.Kill()
+	store.kill()
 	steerFault(t, c, backend, "fail=503&path=/v1")
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
@@ -203,6 +205,7 @@ batchlog: {flush_interval: 50ms, max_queue_size: 10}
 	alerts := []string{
 		"VegaAllBreakersOpen", "VegaBreakerOpen", "VegaUpstreamFailing", "VegaRequestsFailing",
 		"VegaLogBatchesFailing", "VegaLogQueueFilling", "VegaLogSetAside", "VegaStreamsBlocked",
+		"VegaCacheSecondTierUnused",
 	}
 	m.awaitFiring(alerts)
 
@@ -239,6 +242,7 @@ batchlog: {flush_interval: 50ms, max_queue_size: 10}
 
 	slow.Body.Close()
 	pg.restart()
+	store.start()
 	steerFault(t, c, backend, "")
 	p.breaker(c, "default", "reset")
 	pg.execute("log", "ALTER TABLE conversations DROP CONSTRAINT picky")
