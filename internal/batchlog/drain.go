@@ -19,8 +19,8 @@ const (
 	firstDelay    = 100 * time.Millisecond
 	longestDelay  = 30 * time.Second
 	maxBatchBytes = 8 << 20
-	together      = 50 * time.Millisecond // under load, of what goes in at once
-	togetherBytes = 256 << 10             // likewise, beyond a batch
+	together      = time.Second // under load, of what goes in at once
+	togetherBytes = 256 << 10   // likewise, beyond a batch
 	retireEvery   = time.Minute
 	retireSteps   = 20 // between two batches
 )

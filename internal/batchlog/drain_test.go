@@ -216,13 +216,13 @@ func TestBatchesBySizeAndTime(t *testing.T) {
 		appendN(l, 35)
 		want("5s:3 6s:50")
 		time.Sleep(time.Nanosecond)
-		want("5s:3 6s:50 6.05s:105")
+		want("5s:3 6s:50 7s:105")
 		appendN(l, 1)
 		time.Sleep(time.Second)
 		if gone, remaining, err := l.Flush(t.Context()); gone != 1 || remaining != 0 || err != nil {
 			t.Errorf("flushed %d, %d remain, %v", gone, remaining, err)
 		}
-		want("5s:3 6s:50 6.05s:105 7.05s:1")
+		want("5s:3 6s:50 7s:105 8s:1")
 		if gone, remaining, err := l.Flush(t.Context()); gone != 0 || remaining != 0 || err != nil {
 			t.Errorf("flushed %d, %d remain, %v; nothing was there", gone, remaining, err)
 		}
@@ -234,7 +234,7 @@ func TestBatchesBySizeAndTime(t *testing.T) {
 		if err := l.stop(); err != nil { // flushes
 			t.Error(err)
 		}
-		want("5s:3 6s:50 6.05s:105 7.05s:1 7.05s:1")
+		want("5s:3 6s:50 7s:105 8s:1 8s:1")
 	})
 }
 

@@ -28,7 +28,10 @@ type postgresSink struct {
 	migrate  bool
 	writer   pgLine
 	reader   pgLine
-	uncopied bool // the table is not one that COPY may write to; of the writer
+
+	// Of the writer: the table is not one that COPY may write to; the last COPY broke
+	// the connection.
+	uncopied, copyBroke bool
 }
 
 // pgLine is a connection that one at a time may use.
@@ -185,10 +188,14 @@ func (s *postgresSink) store(ctx context.Context, rows []*Conversation) error {
 		if err := s.prepare(ctx, conn); err != nil {
 			return err
 		}
-		if !s.uncopied && !amends(rows) {
+		copied := !s.uncopied && !s.copyBroke && !amends(rows)
+		// It may have been a pooler that does not know COPY: once without.
+		s.copyBroke = false
+		if copied {
 			err := copyRows(ctx, conn, rows)
 			e, refused := errors.AsType[*pgconn.PgError](err)
 			if !refused || conn.IsClosed() {
+				s.copyBroke = err != nil
 				return err
 			}
 			// Row-level security, or a view: not to be tried each time.

@@ -149,6 +149,16 @@ func TestPostgresCopies(t *testing.T) {
 			thin.ID = uuid.MustParse(stored[0].ID)
 			return []*Conversation{fresh(), readRecord(&thin, "here"), fresh()}
 		}},
+		{"the connection broke in a COPY", "INSERT", func() []*Conversation {
+			if err := s.writer.conn.PgConn().Conn().Close(); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.store(t.Context(), []*Conversation{readRecord(chat("p", "a"), "here")}); err == nil {
+				t.Error("a COPY without a connection has stored")
+			}
+			return []*Conversation{fresh()}
+		}},
+		{"after that", "COPY", func() []*Conversation { return []*Conversation{fresh()} }},
 	} {
 		if err := s.store(t.Context(), tt.rows()); err != nil {
 			t.Fatalf("%s: %v", tt.name, err)
