@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -599,6 +600,37 @@ func TestHeartbeats(t *testing.T) {
 			t.Errorf("ended by %v", line["ended_by"])
 		}
 	})
+}
+
+// A stream that says its length has exactly that: nothing is added, and nothing left
+// out for a slow client.
+func TestStreamOfKnownLength(t *testing.T) {
+	b := newBackend(t)
+	r := start(t, func(cfg *config.Config) {
+		cfg.Upstreams[0].Stream.HeartbeatInterval, cfg.Upstreams[0].Stream.DropOnOverflow = short/5, true
+	}, b)
+	c := dial(t, r.addr)
+	c.takeLittle()
+	c.send(chat())
+	p, _ := b.asked()
+	var events strings.Builder
+	for i := range 3000 { // more than buffers and kernel take
+		events.WriteString(floodEvent(i))
+	}
+	events.WriteString(floodEnd)
+	want := events.String()
+	p.say("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: " + strconv.Itoa(len(want)) + "\r\n\r\n")
+	a := c.head()
+	time.Sleep(short) // heartbeats would come
+	go io.WriteString(p.Conn, want)
+	await(t, "the buffer is full", func() bool { return r.only().State == stream.Blocked })
+	c.rest(&a)
+	if a.err != nil || a.body != want {
+		t.Errorf("%d bytes of %d: %v", len(a.body), len(want), a.err)
+	}
+	if line := r.ended(); line["ended_by"] != "upstream" {
+		t.Errorf("ended by %v", line["ended_by"])
+	}
 }
 
 // readUntil reads byte by byte up to the end of what.

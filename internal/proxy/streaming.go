@@ -32,6 +32,9 @@ func (x *exchange) buffered(r *stream.Relay, sink clientSink, name string, setti
 	if r.Framing == stream.Bytes {
 		return nil
 	}
+	if r.Length >= 0 { // the client was told: nothing may be added, or left out
+		settings.HeartbeatInterval, settings.DropOnOverflow = 0, false
+	}
 	var gate stream.Gate
 	if x.gated() {
 		gate = x.conn
