@@ -32,7 +32,8 @@ var arrows = map[string][]string{
 	"internal/cache":    {"internal/lifetime", "internal/resilience", "internal/stream"},
 	"internal/batchlog": {"internal/dialect"},
 
-	"internal/doctor": {"internal/batchlog", "internal/config"},
+	"internal/doctor":  {"internal/batchlog", "internal/config"},
+	"internal/testkit": {"internal/poll"},
 
 	"internal/admin":      nil,
 	"internal/dialect":    nil,
@@ -42,7 +43,6 @@ var arrows = map[string][]string{
 	"internal/resilience": nil,
 	"internal/simllm":     nil,
 	"internal/stream":     nil,
-	"internal/testkit":    nil,
 	"internal/trace":      nil,
 }
 

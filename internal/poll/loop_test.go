@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/vega-proxy/vega-proxy/internal/poll"
+	"github.com/vega-proxy/vega-proxy/internal/testkit/loop"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -52,23 +52,6 @@ func raw(t *testing.T, c syscall.Conn) syscall.RawConn {
 		t.Fatal(err)
 	}
 	return r
-}
-
-func running(t *testing.T, n int) *poll.Loop {
-	t.Helper()
-	l, err := poll.New(n)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	wg.Go(l.Run)
-	t.Cleanup(func() {
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
-		wg.Wait()
-	})
-	return l
 }
 
 func add(t *testing.T, l *poll.Loop, c syscall.Conn, what poll.Interest, ready func()) poll.Watch {
@@ -120,7 +103,7 @@ func reading(t *testing.T, c *net.TCPConn, to chan<- string) func() {
 }
 
 func TestReadable(t *testing.T) {
-	l := running(t, 1)
+	l := loop.Run(t, 1)
 	a, b := pair(t)
 	heard := make(chan string, 10)
 	w := add(t, l, b, poll.Readable, reading(t, b, heard))
@@ -145,7 +128,7 @@ func TestReadable(t *testing.T) {
 
 // Hangup is told of an end, not of data, and once, whatever is left to be read.
 func TestHangup(t *testing.T) {
-	l := running(t, 1)
+	l := loop.Run(t, 1)
 	a, b := pair(t)
 	heard := make(chan string, 10)
 	add(t, l, b, poll.Hangup, func() { heard <- "gone" })
@@ -165,7 +148,7 @@ func TestHangup(t *testing.T) {
 // A descriptor's number comes back for the next connection, its registration does
 // not.
 func TestForget(t *testing.T) {
-	l := running(t, 2)
+	l := loop.Run(t, 2)
 	heard := make(chan string, 1000)
 	for range 100 {
 		a, b := pair(t)
@@ -182,7 +165,7 @@ func TestForget(t *testing.T) {
 }
 
 func TestManySockets(t *testing.T) {
-	l := running(t, 3)
+	l := loop.Run(t, 3)
 	heard := make(chan string, 1000)
 	var ends []net.Conn
 	for range 300 {

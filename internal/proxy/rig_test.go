@@ -2,7 +2,6 @@ package proxy_test
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -15,10 +14,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/vega-proxy/vega-proxy/internal/config"
-	"github.com/vega-proxy/vega-proxy/internal/poll"
 	"github.com/vega-proxy/vega-proxy/internal/proxy"
 	"github.com/vega-proxy/vega-proxy/internal/resilience"
 	"github.com/vega-proxy/vega-proxy/internal/stream"
+	"github.com/vega-proxy/vega-proxy/internal/testkit/loop"
 	"github.com/vega-proxy/vega-proxy/internal/upstream"
 )
 
@@ -112,30 +111,6 @@ func (r *rig) start(configure func(*config.Config), urls ...string) {
 	})
 }
 
-// runLoop is a loop that runs for the length of the test; nil where the system has none.
-func runLoop(t testing.TB) *poll.Loop {
-	t.Helper()
-	loop, err := poll.New(1)
-	if errors.Is(err, errors.ErrUnsupported) {
-		return nil
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	ran := make(chan struct{})
-	go func() {
-		defer close(ran)
-		loop.Run()
-	}()
-	t.Cleanup(func() {
-		if err := loop.Close(); err != nil {
-			t.Error(err)
-		}
-		<-ran
-	})
-	return loop
-}
-
 func (r *rig) build(cfg config.Config) *proxy.Server {
 	r.t.Helper()
 	reg := prometheus.NewRegistry()
@@ -150,7 +125,7 @@ func (r *rig) build(cfg config.Config) *proxy.Server {
 		finishes = finishes || u.OnClientGone == "finish"
 	}
 	var err error
-	r.set, err = upstream.NewSet(upstreams, cfg.Retry, cfg.Balance, upstream.NewMetrics(reg), func(resilience.Transition) {}, runLoop(r.t))
+	r.set, err = upstream.NewSet(upstreams, cfg.Retry, cfg.Balance, upstream.NewMetrics(reg), func(resilience.Transition) {}, loop.Run(r.t, 1))
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/vega-proxy/vega-proxy/internal/poll"
+	"github.com/vega-proxy/vega-proxy/internal/testkit/loop"
 )
 
 // awaited is the body of a streamed answer, of which play tells more as soon as it
@@ -27,7 +28,7 @@ func awaited(t *testing.T, ctx context.Context, cfg func(*Config), play func(p *
 		})
 		play(p)
 	})
-	c.Loop = runLoop(t)
+	c.Loop = loop.Run(t, 1)
 	if cfg != nil {
 		cfg(&c)
 	}
@@ -121,7 +122,7 @@ func TestAwaitEndsBeforeItsOwnerKnows(t *testing.T) {
 		p.say(head)
 		p.untilGone()
 	})
-	cfg.Loop = runLoop(t)
+	cfg.Loop = loop.Run(t, 1)
 	tr := New(cfg)
 	t.Cleanup(tr.Close)
 	one := fetch(t, tr, get).Body.(*body)

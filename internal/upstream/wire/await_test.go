@@ -1,36 +1,6 @@
 package wire
 
-import (
-	"context"
-	"errors"
-	"testing"
-
-	"github.com/vega-proxy/vega-proxy/internal/poll"
-)
-
-// runLoop is a loop that runs for the length of the test.
-func runLoop(t testing.TB) *poll.Loop {
-	t.Helper()
-	loop, err := poll.New(1)
-	if errors.Is(err, errors.ErrUnsupported) {
-		return nil // and Await is a Wait
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	ran := make(chan struct{})
-	go func() {
-		defer close(ran)
-		loop.Run()
-	}()
-	t.Cleanup(func() {
-		if err := loop.Close(); err != nil {
-			t.Error(err)
-		}
-		<-ran
-	})
-	return loop
-}
+import "context"
 
 // loopedTransport gives bodies each of whose reads is a turn of the loop's.
 type loopedTransport struct{ Transport }

@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/vega-proxy/vega-proxy/internal/testkit/loop"
 )
 
 // patience bounds waits that only a failing test sees the end of.
@@ -167,7 +169,7 @@ func (im implementation) start(t testing.TB, play script) Transport {
 
 func (im implementation) open(t testing.TB, cfg Config) Transport {
 	if im.looped {
-		cfg.Loop = runLoop(t)
+		cfg.Loop = loop.Run(t, 1)
 	}
 	tr := New(cfg)
 	t.Cleanup(tr.Close)
