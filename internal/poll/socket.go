@@ -71,7 +71,8 @@ func (s *Socket) Write(p []byte) (int, error) {
 	return s.out.end(err)
 }
 
-// TryWrite writes what the socket takes at once.
+// TryWrite writes what the socket takes at once. A write deadline that has passed
+// fails it.
 func (s *Socket) TryWrite(p []byte) (int, error) {
 	s.out = transfer{p: p}
 	err := s.raw.Write(s.write.once)

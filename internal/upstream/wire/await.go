@@ -29,7 +29,7 @@ type turns struct {
 // Once it has returned false the owner goes on. Where nothing can be left to a
 // loop, Await is a Wait. It tells whether turn was called.
 func (b *body) Await(turn func() bool) (turned bool, err error) {
-	if b.sender != nil || b.c.t.cfg.Loop == nil || b.c.sock == nil || b.Ready() { // the end of a sender may have to be waited for
+	if b.sending() || b.c.t.cfg.Loop == nil || b.c.sock == nil || b.Ready() {
 		return false, b.Wait()
 	}
 	t := &turns{b: b, turn: turn, back: make(chan struct{}, 1), since: b.c.clock()}
@@ -49,6 +49,19 @@ func (b *body) Await(turn func() bool) (turned bool, err error) {
 		b.end(b.cut(t.err))
 	}
 	return t.turned, b.Wait() // which has nothing to wait for: the connection was closed
+}
+
+// sending tells that the body's end may have to wait for that of the request.
+func (b *body) sending() bool {
+	if b.sender == nil {
+		return false
+	}
+	select {
+	case <-b.sender.done:
+		return false
+	default:
+		return true
+	}
 }
 
 // begin leaves the body to the loop, if it takes it.

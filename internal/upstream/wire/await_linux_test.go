@@ -16,6 +16,11 @@ import (
 // is awaited.
 func awaited(t *testing.T, ctx context.Context, cfg func(*Config), play func(p *peer)) *body {
 	t.Helper()
+	return awaitedFor(t, ctx, get, cfg, play)
+}
+
+func awaitedFor(t *testing.T, ctx context.Context, r *Request, cfg func(*Config), play func(p *peer)) *body {
+	t.Helper()
 	handed := make(chan *body)
 	c := h1Only.serve(t, func(_ int, p *peer) {
 		p.request()
@@ -34,7 +39,7 @@ func awaited(t *testing.T, ctx context.Context, cfg func(*Config), play func(p *
 	}
 	tr := New(c)
 	t.Cleanup(tr.Close)
-	resp, err := tr.RoundTrip(ctx, get)
+	resp, err := tr.RoundTrip(ctx, r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,6 +171,18 @@ func TestAwaitEndsBeforeItsOwnerKnows(t *testing.T) {
 		}
 	case <-time.After(patience):
 		t.Fatal("the end of the second request's context wakes nobody")
+	}
+}
+
+// A request that took more than one write is left to the loop once it has gone out.
+func TestAwaitAfterALongRequest(t *testing.T) {
+	long := &Request{Method: "POST", Target: "/", Body: make([]byte, 4*inlineBody)}
+	b := awaitedFor(t, t.Context(), long, nil, func(p *peer) { p.say("1\r\na\r\n0\r\n\r\n") })
+	until(t, "the request has gone out", func() bool { return !b.sending() })
+	var got []string
+	turned, err := b.Await(collect(b, &got, func(_ string, err error) bool { return err == nil }))
+	if !turned || err != nil || !slices.Equal(got, []string{"a"}) || b.err != io.EOF {
+		t.Errorf("turns of %q, %v, %v, then %v", got, turned, err, b.err)
 	}
 }
 
