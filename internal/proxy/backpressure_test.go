@@ -378,8 +378,12 @@ func TestStallWhileTheUpstreamIsSilent(t *testing.T) {
 	eachWay(t, func(cfg *config.Config) { cfg.Upstreams[0].Stream.WriteStallTimeout = 4 * short }, func(t *testing.T, r *rig, _ *backend, p *peer, body io.ReadCloser) {
 		untilHeld(t, r, p)
 		p.gone()
-		if line := r.ended(); line["ended_by"] != "stall" || r.lastStream().EndedBy != "stall" {
+		line := r.ended()
+		if line["ended_by"] != "stall" || r.lastStream().EndedBy != "stall" {
 			t.Errorf("ended by %v and %v", line["ended_by"], r.lastStream().EndedBy)
+		}
+		if why := line["error"]; why != "the client took nothing for the write stall timeout" {
+			t.Errorf("the log says %q", why)
 		}
 	})
 }

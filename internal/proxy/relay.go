@@ -221,13 +221,12 @@ func (x *exchange) understand() {
 // conclude says which side ended the exchange, and with which code.
 func (x *exchange) conclude(err error) {
 	r := &x.report
-	r.err = err
 	_, reading := errors.AsType[*stream.ReadError](err)
 	switch {
 	case err == nil:
 		r.ended = byUpstream
 	case x.stalled() && (!reading || x.ctx.Err() != nil): // a failed write ends the context too
-		r.ended, r.code = byStall, clientGone
+		r.ended, r.code, err = byStall, clientGone, errStalled
 	case x.ctx.Err() != nil:
 		r.code = x.explain(context.Cause(x.ctx)).code
 		r.ended = endedBy(r.code)
@@ -241,7 +240,7 @@ func (x *exchange) conclude(err error) {
 		}
 		r.ended = endedBy(r.code)
 	}
-	r.err = err
+	r.err = err // which explain has set to a cause
 }
 
 // settle judges the answer for the breaker.
