@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
 	"testing"
@@ -129,6 +130,30 @@ func TestMemo(t *testing.T) {
 	}
 	if _, _, ok := m.Get(1, []byte{3, 0}); ok {
 		t.Error("what is not used was not forgotten")
+	}
+}
+
+// Bodies that have one mark are still told from one another, by all of their bytes.
+func TestMemoOfBodiesThatLookAlike(t *testing.T) {
+	m := NewMemo[int](100)
+	for n := 1; n <= 4096; n++ {
+		a := bytes.Repeat([]byte{'x'}, n)
+		m.Get(1, a)
+		d, _, _ := m.Get(1, a)
+		if d == (Digest{}) {
+			t.Fatalf("%d bytes that came twice were not noted", n)
+		}
+		m.Put(d, n)
+		for _, at := range []int{0, n / 3, n / 2, n - 1} {
+			b := bytes.Clone(a)
+			b[at] = 'y'
+			if _, v, ok := m.Get(1, b); ok {
+				t.Fatalf("%d bytes of which byte %d differs: got %d", n, at, v)
+			}
+		}
+		if _, v, ok := m.Get(1, a); !ok || v != n {
+			t.Fatalf("%d bytes: got %d, %v", n, v, ok)
+		}
 	}
 }
 

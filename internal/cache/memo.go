@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"hash/maphash"
+	"math/bits"
 	"slices"
 	"sync"
 )
@@ -46,7 +47,7 @@ func NewMemo[V any](limit int) *Memo[V] { return &Memo[V]{limit: limit, seed: ma
 // Get returns what was put for these bytes in this scope, and the digest by
 // which to put it if there is nothing.
 func (m *Memo[V]) Get(scope byte, body []byte) (d Digest, v V, ok bool) {
-	if !m.seen(maphash.Bytes(m.seed, body)) {
+	if !m.seen(m.mark(body)) {
 		return d, v, false
 	}
 	d = Digest{sha256.Sum256(body), scope, true}
@@ -65,6 +66,20 @@ func (m *Memo[V]) Get(scope byte, body []byte) (d Digest, v V, ok bool) {
 		}
 	}
 	return d, v, false
+}
+
+// sample is how much of a long body goes into its mark, in bytes.
+const sample = 128
+
+// mark stands for a body, well enough to tell whether it is worth reading the whole
+// of it: by its length, its middle, and its end, where conversations differ that begin alike.
+func (m *Memo[V]) mark(body []byte) uint64 {
+	if len(body) <= 2*sample {
+		return maphash.Bytes(m.seed, body)
+	}
+	middle := body[(len(body)-sample)/2:]
+	end := maphash.Bytes(m.seed, body[len(body)-sample:])
+	return end ^ bits.RotateLeft64(maphash.Bytes(m.seed, middle[:sample]), 32) ^ uint64(len(body))
 }
 
 // seen tells whether a body with this mark was seen, as far as is known. That one was
