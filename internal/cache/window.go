@@ -77,7 +77,7 @@ func (w *window) overflow() (over []*Entry) {
 	more, room := min(atOnce, w.maxEntries/16), min(movedAtOnce, w.maxBytes/16)
 	over = make([]*Entry, 0, max(more, 1))
 	bytes := int64(0)
-	for w.full() || int64(len(over)) < more && bytes+w.oldest.size <= room {
+	for w.full() || w.oldest != nil && int64(len(over)) < more && bytes+w.oldest.size <= room {
 		e := w.oldest
 		w.remove(e.slot(), e)
 		bytes += e.size
