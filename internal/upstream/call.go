@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/vega-proxy/vega-proxy/internal/resilience"
@@ -185,7 +186,11 @@ func (u *Upstream) send(ctx context.Context, c *Call, l lease, home string) (*An
 		c.ended(nil)
 		return nil, &Error{Code: Broke, Upstream: u.Name(), Message: "the request was given up", Err: context.Cause(ctx)}
 	}
-	l.permit.Report(resilience.Failure, err.Error())
+	outcome := resilience.Failure
+	if exhausted(err) {
+		outcome = resilience.Neutral
+	}
+	l.permit.Report(outcome, err.Error())
 	failure := u.explain(err)
 	c.ended(failure)
 	return nil, failure
@@ -240,6 +245,9 @@ func (u *Upstream) explain(err error) *Error {
 	case we.Timeout != "":
 		e.Code = Timeout
 		e.Message = "the upstream " + u.Name() + " did not keep its " + we.Timeout + " timeout"
+	case exhausted(err):
+		e.Code = Unreachable
+		e.Message = "no connection to the upstream " + u.Name() + " can be made: this process, or this machine, has no file descriptors left"
 	case we.Phase == wire.Dial || we.Phase == wire.TLS:
 		e.Code = Unreachable
 		e.Message = "the upstream " + u.Name() + " cannot be reached"
@@ -247,6 +255,11 @@ func (u *Upstream) explain(err error) *Error {
 		e.Message = "the upstream " + u.Name() + " gave an answer that cannot be passed on: " + we.Err.Error()
 	}
 	return e
+}
+
+// exhausted tells that it is this process which can make no connection, or its machine.
+func exhausted(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }
 
 // unsent tells that no backend can have seen the request.
