@@ -34,8 +34,7 @@ var unreadLines = []struct {
 const longestUnread = 512
 
 // unreadOf tells whether p is one of net/http's own answers, each of which is one
-// write. None that passes through a handler is without a Date, or of no length
-// and without our headers.
+// write. The head of an answer that a handler gave has a Date, and our headers.
 func unreadOf(p []byte) (u unread, ok bool) {
 	if len(p) > longestUnread || !bytes.HasPrefix(p, []byte("HTTP/1.1 ")) {
 		return u, false
