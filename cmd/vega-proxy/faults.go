@@ -14,7 +14,7 @@ import (
 )
 
 // plant gives an exchange the fault that its request id begins with. It is
-// what the self-monitor is tested against.
+// what the self-monitor is tested against, and what ends an exchange that panics.
 func plant(opts *proxy.Options) {
 	begin := opts.Begin
 	opts.Begin = func(p *progress.Exchange, requestID string, last proxy.Watch) proxy.Watch {
@@ -23,6 +23,7 @@ func plant(opts *proxy.Options) {
 			last = f.Watch
 		}
 		f := faulty{begin(watched, requestID, last), requestID}
+		panicked := false
 		p.Init(&everyChange, requestID, func(progress.State) {
 			step := p.State().Step()
 			if step < 0 {
@@ -30,7 +31,13 @@ func plant(opts *proxy.Options) {
 				return
 			}
 			watched.Enter(step)
-			if proxy.StepNames()[step] == "dispatch" {
+			name := proxy.StepNames()[step]
+			if requestID == "panic-"+name && !panicked {
+				panicked = true
+				blockHandler(200 * time.Millisecond) // for others to join
+				panic("planted")
+			}
+			if name == "dispatch" {
 				f.misbehave()
 			}
 		})

@@ -20,8 +20,8 @@ var ErrAgain = errors.New("the request that was to be shared failed")
 // errAbandoned ends a flight that nobody reads any more.
 var errAbandoned = errors.New("everybody who waited for the answer has gone")
 
-// errUnended is what followers get of a leader that ended without a word.
-var errUnended = errors.New("the request that was to be shared ended without an answer")
+// ErrUnended is what followers get of a leader that ended without a word.
+var ErrUnended = errors.New("the request that was to be shared ended without an answer")
 
 // The attempts at a question, as one request has seen them.
 const (
@@ -372,13 +372,13 @@ func (l *Lead) Close() {
 	fl, c := l.fl, l.fl.c
 	c.mu.Lock()
 	if !fl.ended {
-		l.fail(errUnended)
+		l.fail(ErrUnended)
 	}
 	c.landed(fl)
 	c.unlist(fl)
 	err := fl.err
 	c.mu.Unlock()
 	if fl.rec != nil { // End was not called
-		fl.rec.Seal(cmp.Or(err, errUnended), true)
+		fl.rec.Seal(cmp.Or(err, ErrUnended), true)
 	}
 }

@@ -267,7 +267,7 @@ func TestLeaderThatSaysNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := io.ReadAll(reader); !errors.Is(err, errUnended) {
+	if _, err := io.ReadAll(reader); !errors.Is(err, ErrUnended) {
 		t.Errorf("got %v", err)
 	}
 	f.Close()

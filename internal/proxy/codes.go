@@ -26,6 +26,7 @@ const (
 	requestTimeout Code = "request_timeout"
 	requestBroke   Code = "request_broke"
 	unsupported    Code = "unsupported_method"
+	internalError  Code = "internal_error" // a panic
 
 	// Of requests that no handler sees.
 	malformed              Code = "malformed_request"
@@ -55,6 +56,7 @@ var statuses = map[Code]int{
 	requestTimeout:       http.StatusRequestTimeout,
 	requestBroke:         http.StatusBadRequest,
 	unsupported:          http.StatusNotImplemented,
+	internalError:        http.StatusInternalServerError,
 
 	malformed:              http.StatusBadRequest,
 	headTooLarge:           http.StatusRequestHeaderFieldsTooLarge,

@@ -367,6 +367,7 @@ func (x *exchange) release() {
 		bodies.Put(x.buffer)
 	}
 	x.buffer = nil
+	x.s.held.give(x.keeping.held)
 	x.letGo()
 }
 

@@ -73,6 +73,7 @@ func (x *exchange) share(answer *cache.Answer, reader *stream.Reader) (abort boo
 	x.relaying = &r
 	defer x.watchStalls(&sink, settings.WriteStallTimeout)()
 	streaming := x.buffered(&r, sink, answer.Upstream, settings)
+	defer streaming.unwind(x)
 	err := r.Copy(sink, reader)
 	x.report.bytesOut = r.BytesOut
 	x.conclude(err)

@@ -24,6 +24,8 @@ func (x *exchange) explain(err error) *refusal {
 	switch {
 	case errors.Is(err, errDraining):
 		return &refusal{code: shuttingDown, close: true, retryAfter: time.Second, message: "this proxy is shutting down"}
+	case ours(err):
+		return &refusal{code: internalError, message: "the request that this one shared an answer with failed in the proxy"}
 	case errors.Is(err, errCancelled):
 		return &refusal{code: cancelled, message: "the administrator cancelled this request"}
 	}
@@ -37,7 +39,7 @@ func (x *exchange) explain(err error) *refusal {
 func (x *exchange) refuse(no *refusal) (abort bool) {
 	x.report.code = no.code
 	x.report.ended = endedBy(no.code)
-	x.report.refused = x.report.ended == byError && no.code != upstream.Broke && no.code != upstream.Unreachable
+	x.report.refused = x.report.ended == byError && no.code != upstream.Broke && no.code != upstream.Unreachable && no.code != internalError
 	if no.code == clientGone {
 		x.report.status = statusClientGone
 		return true

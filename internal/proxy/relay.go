@@ -92,6 +92,7 @@ func (x *exchange) relay() (abort bool) {
 	}
 	x.relaying = &r
 	streaming := x.buffered(&r, sink, a.Upstream.Name(), settings)
+	defer streaming.unwind(x)
 	err := r.Copy(sink, a.Body)
 	x.work(stepSettle)
 	x.report.bytesRead, x.report.bytesOut = r.BytesIn, r.BytesOut
@@ -225,6 +226,8 @@ func (x *exchange) conclude(err error) {
 	switch {
 	case err == nil:
 		r.ended = byUpstream
+	case ours(err):
+		r.ended, r.code = byError, internalError
 	case x.stalled() && (!reading || x.ctx.Err() != nil): // a failed write ends the context too
 		r.ended, r.code, err = byStall, clientGone, errStalled
 	case x.ctx.Err() != nil:
@@ -311,6 +314,12 @@ func (x *exchange) cut(sink clientSink, r *stream.Relay, name string) {
 			_ = sink.FlushError() // the abort follows either way
 		}
 	}
+	x.resetOld()
+}
+
+// resetOld has the coming close of a connection be seen as a cut also by a client
+// that takes the connection's end for the answer's.
+func (x *exchange) resetOld() {
 	if x.conn != nil && x.r.ProtoAtLeast(1, 0) && !x.r.ProtoAtLeast(1, 1) {
 		x.conn.reset()
 	}
@@ -318,6 +327,8 @@ func (x *exchange) cut(sink clientSink, r *stream.Relay, name string) {
 
 func (x *exchange) cutMessage(name string) string {
 	switch x.report.code {
+	case internalError:
+		return "this proxy failed"
 	case upstream.Timeout:
 		return "the upstream " + name + " stopped sending"
 	case shuttingDown:

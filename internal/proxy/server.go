@@ -259,8 +259,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.opts.Metrics.inFlight.Inc()
 	defer s.opts.Metrics.inFlight.Dec()
 	defer x.release()
-	abort := x.run()
-	x.account()
+	abort := x.guarded()
+	x.accountGuarded()
 	if abort {
 		panic(http.ErrAbortHandler)
 	}

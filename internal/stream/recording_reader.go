@@ -23,7 +23,6 @@ type Reader struct {
 	turns sync.Mutex  // held in a turn; taken before the recording's; guards the fields below
 	turn  func() bool // while the owner awaits
 	taken bool        // there was a turn
-	fault any         // what turn threw
 }
 
 // Reader returns a new reader from the first byte on. Once the context has
@@ -127,9 +126,6 @@ func (d *Reader) Await(turn func() bool) (turned bool, err error) {
 	d.turns.Lock() // a turn in progress ends first
 	defer d.turns.Unlock()
 	d.turn = nil
-	if d.fault != nil {
-		panic(d.fault)
-	}
 	return d.taken, err
 }
 
@@ -142,24 +138,13 @@ func (d *Reader) takeTurns() bool {
 		if !d.ready(true) { // perhaps its owner was awake meanwhile, and has read it all
 			return true
 		}
-		if !d.takeTurn() {
+		d.taken = true
+		if !d.turn() {
 			break
 		}
 	}
 	d.turn = nil
 	return false
-}
-
-// takeTurn tells whether there may be another one. What turn throws is the owner's
-// to throw.
-func (d *Reader) takeTurn() (more bool) {
-	defer func() {
-		if p := recover(); p != nil {
-			d.fault, more = p, false
-		}
-	}()
-	d.taken = true
-	return d.turn()
 }
 
 // Read copies what has come, and waits only if there is nothing. Its error is

@@ -350,19 +350,6 @@ func TestReaderAwait(t *testing.T) {
 		if turned, err := d.Await(func() bool { t.Error("a turn for what is there"); return false }); turned || err != nil {
 			t.Errorf("with something there: %v, %v", turned, err)
 		}
-		if _, err := d.Read(p); err != nil {
-			t.Fatal(err)
-		}
-		go func() {
-			synctest.Wait()
-			r.Append([]byte("d"))
-		}()
-		defer func() {
-			if p := recover(); p != "oh" {
-				t.Errorf("thrown: %v", p)
-			}
-		}()
-		_, _ = d.Await(func() bool { panic("oh") })
 	})
 }
 

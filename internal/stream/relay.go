@@ -21,7 +21,8 @@ type Source interface {
 type Awaiter interface {
 	// Await is Wait, and may have turn called meanwhile, in another goroutine, each
 	// time Read will not block, for as long as turn returns true. A turn must not
-	// block. If any was called, turned is true, and what Read does now is open.
+	// block, nor panic. If any was called, turned is true, and what Read does now is
+	// open.
 	Await(turn func() bool) (turned bool, err error)
 }
 
@@ -135,6 +136,7 @@ type copying struct {
 	held     int    // bytes in buf that wait for their event's end
 	gone     error  // why the client no longer gets anything
 	crowded  bool   // Room is to be called
+	thrown   *Thrown
 
 	// What was read, between take and give.
 	taken   bool
@@ -176,7 +178,11 @@ func (c *copying) step() error {
 func (c *copying) wait() (turned bool, err error) {
 	switch {
 	case c.easy():
-		return c.awaiter.Await(c.turn)
+		turned, err = c.awaiter.Await(c.turn)
+		if c.thrown != nil {
+			panic(c.thrown)
+		}
+		return turned, err
 	case c.held == 0:
 		return false, c.src.Wait()
 	}
@@ -191,7 +197,8 @@ func (c *copying) easy() bool {
 
 // turn is a step without waiting, and tells whether the next one is such a step
 // too. If this one is not, it stops before what may block.
-func (c *copying) turn() bool {
+func (c *copying) turn() (more bool) {
+	defer c.catch(&more)
 	c.take()
 	if c.readErr != nil || c.Unsettled || c.BytesIn == c.Length {
 		return false

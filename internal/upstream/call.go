@@ -152,8 +152,15 @@ func (a *Answer) End(outcome resilience.Outcome, cause string) {
 	}
 }
 
-// send makes one try. On failure the place and the permit are given back.
+// send makes one try. On failure the place and the permit are given back, and in a
+// panic, which may be one of the call's funcs.
 func (u *Upstream) send(ctx context.Context, c *Call, l lease, home string) (*Answer, *Error) {
+	tried := false
+	defer func() {
+		if !tried {
+			l.giveBack()
+		}
+	}()
 	if c.Prepare != nil {
 		c.Prepare(c)
 		c.Prepare = nil
@@ -173,6 +180,7 @@ func (u *Upstream) send(ctx context.Context, c *Call, l lease, home string) (*An
 		Upgrade:       c.Upgrade,
 		Informational: c.Informational,
 	})
+	tried = true
 	if err == nil {
 		body, ok := res.Body.(Body)
 		if !ok {

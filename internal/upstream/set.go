@@ -66,9 +66,16 @@ func (s *Set) Do(ctx context.Context, c *Call) (*Answer, error) {
 		home = l.up.origin
 	}
 	var tried []*Upstream
+	var answer *Answer
+	given := false
+	defer func() {
+		if answer != nil && !given { // the client has gone, or a func of the call's panics
+			answer.End(resilience.Neutral, "")
+		}
+	}()
 	for n := 1; ; n++ {
-		answer, failure := l.up.send(ctx, c, l, home)
-		if answer != nil {
+		var failure *Error
+		if answer, failure = l.up.send(ctx, c, l, home); answer != nil {
 			answer.Attempts = n
 		} else {
 			failure.Attempts = n
@@ -80,13 +87,14 @@ func (s *Set) Do(ctx context.Context, c *Call) (*Answer, error) {
 		}
 		switch {
 		case ctx.Err() != nil:
-			if answer != nil {
-				answer.End(resilience.Neutral, "")
+			if again {
+				next.giveBack()
 			}
 			return nil, context.Cause(ctx)
 		case again:
 			l = next
 		case answer != nil:
+			given = true
 			return answer, nil
 		default:
 			return nil, failure
