@@ -25,6 +25,7 @@ type wish struct {
 	headers []string
 	status  string // X-Vega-Cache
 	reason  string
+	code    string // X-Vega-Error
 }
 
 func (w wish) check(t *testing.T, c *http.Client, p *process) reply {
@@ -39,6 +40,9 @@ func (w wish) check(t *testing.T, c *http.Client, p *process) reply {
 	r := do(t, c, method, p.proxy+path, w.body, w.headers...)
 	if got, why := r.header.Get("X-Vega-Cache"), r.header.Get("X-Vega-Cache-Reason"); got != w.status || why != w.reason {
 		t.Errorf("%s %s %q: %s %q, want %s %q", path, w.body, w.headers, got, why, w.status, w.reason)
+	}
+	if code := r.header.Get("X-Vega-Error"); code != w.code {
+		t.Errorf("%s %s %q: the error is %q, want %q", path, w.body, w.headers, code, w.code)
 	}
 	if (r.header.Get("Age") != "") != (w.status == "HIT") {
 		t.Errorf("%s %s: Age is %q on a %s", path, w.body, r.header.Get("Age"), w.status)
@@ -81,9 +85,12 @@ func TestCacheDecisions(t *testing.T) {
 			{body: doc("no usage"), status: "MISS", reason: "framing"},
 			{path: embeddings, body: embed, status: "MISS", reason: "first"},
 			{path: embeddings, body: embed, status: "HIT"},
+			{body: chat, headers: []string{"Cache-Control", "only-if-cached, no-store"}, status: "BYPASS", reason: "no-store", code: "not_cached"},
+			{body: with(`"store":true`), headers: []string{"Cache-Control", "only-if-cached"}, status: "BYPASS", reason: "stateful", code: "not_cached"},
 		},
 		"deterministic": {
 			{body: chat, status: "BYPASS", reason: "policy"},
+			{body: chat, headers: []string{"Cache-Control", "only-if-cached"}, status: "BYPASS", reason: "policy", code: "not_cached"},
 			{body: with(`"temperature":0.1`), status: "BYPASS", reason: "policy"},
 			{body: with(`"temperature":0`), status: "MISS", reason: "first"},
 			{body: with(`"temperature":0.0`), status: "HIT"},
@@ -96,7 +103,8 @@ func TestCacheDecisions(t *testing.T) {
 		"off": {
 			{body: chat, status: "BYPASS", reason: "policy"},
 			{body: chat, status: "BYPASS", reason: "policy"},
-			{path: "/v1/models", status: "BYPASS", reason: "kind"},
+			{body: chat, headers: []string{"Cache-Control", "only-if-cached"}, status: "BYPASS", reason: "policy", code: "not_cached"},
+			{path: "/v1/models", headers: []string{"Cache-Control", "only-if-cached"}, status: "BYPASS", reason: "kind"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -124,8 +132,16 @@ func TestCacheDecisions(t *testing.T) {
 		wish{body: doc("kept"), status: "MISS", reason: "cleared"}.check(t, c, p)
 		do(t, c, http.MethodPost, p.proxy+"/api/copy", `{"source":"demo","destination":"copy"}`).want(t, http.StatusOK, "")
 		wish{body: doc("kept"), status: "HIT"}.check(t, c, p)
-		do(t, c, http.MethodPost, p.proxy+"/api/pull", `{"model":"demo"}`).want(t, http.StatusOK, "")
-		wish{body: doc("kept"), status: "MISS", reason: "cleared"}.check(t, c, p)
+		for _, change := range []struct{ method, path, body string }{
+			{"POST", "/api/pull", `{"model":"demo"}`},
+			{"POST", "/api/create", `{"model":"demo","from":"demo"}`},
+			{"POST", "/api/create", `{"template":"` + strings.Repeat("x", 80<<10) + `","model":"demo","from":"demo"}`}, // named too late to be read
+			{"POST", "/api/copy", `{"source":"demo","destination":"demo:latest"}`},
+			{"DELETE", "/api/delete", `{"model":"demo"}`},
+		} {
+			do(t, c, change.method, p.proxy+change.path, change.body).want(t, http.StatusOK, "")
+			wish{body: doc("kept"), status: "MISS", reason: "cleared"}.check(t, c, p)
+		}
 	})
 }
 
@@ -245,6 +261,7 @@ func TestCacheNeverKeeps(t *testing.T) {
 		"done-only":      stream(firstEvent, "data: [DONE]\n\n"),
 		"error-and-done": stream(firstEvent, `data: {"error":{"message":"no"}}`+"\n\n", lastEvents),
 		"half-event":     stream(firstEvent, strings.TrimSuffix(lastEvents, "\n\n")[:200]),
+		"half-usage":     stream(firstEvent, strings.Split(lastEvents, "\n\n")[0]+"\n\n", `data: {"choices":[],"usage":{"pro`),
 		"no-end":         stream(firstEvent),
 		"cut": func(w http.ResponseWriter) {
 			stream(firstEvent)(w)
@@ -271,7 +288,7 @@ func TestCacheNeverKeeps(t *testing.T) {
 		}
 		for range 2 {
 			_, err := try(t.Context(), c, http.MethodPost, p.proxy+chatPath, body, "X-Answer", name)
-			if err != nil && name != "cut" && name != "half-event" {
+			if err != nil && name != "cut" && !strings.HasPrefix(name, "half-") {
 				t.Errorf("%s: %v", name, err)
 			}
 		}

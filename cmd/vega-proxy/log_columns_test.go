@@ -47,6 +47,7 @@ retry: {max_attempts: 1}
 	ask("unreachable", chatPath, dead)
 	ask("refused", chatPath, dead)
 	ask("broken", chatPath, strings.Replace(chatLive, "demo", "demo?tokens=9&fail=eof&fail_after=4", 1))
+	ask("uncached", chatPath, strings.Replace(chat, "the sea", "nothing", 1), "Cache-Control", "only-if-cached")
 	leaveInTheMiddle(t, p)
 	leaveBeforeTheEnd(t, p, c)
 	p.flush(c)
@@ -77,6 +78,8 @@ retry: {max_attempts: 1}
 		"unreachable": `{"upstream":"dead","model":"dead","http_status":502,"outcome":"upstream_error","ended_by":"error","answer":"","truncated":false}`,
 		"refused": `{"upstream":"","model":"dead","http_status":503,"outcome":"rejected","ended_by":"error","prompt":"","messages":null,"answer":"","truncated":false,
 			"prompt_tokens":null,"completion_tokens":null,"attempts":0,"model_reported":"","finish_reason":""}`,
+		"uncached": `{"upstream":"","http_status":504,"outcome":"rejected","ended_by":"error","cache_status":"BYPASS","prompt":"",
+			"error":"not_cached: the answer is not in the cache, and only-if-cached was asked for"}`,
 		"broken": `{"upstream":"live","http_status":200,"outcome":"upstream_error","ended_by":"error","finish_reason":"","streamed":true,"truncated":true,"prompt":"Tell me about the sea."}`,
 		"left":   `{"upstream":"live","http_status":200,"outcome":"client_gone","ended_by":"client","finish_reason":"","streamed":true,"truncated":true,"revision":0}`,
 		"gone":   `{"upstream":"live","http_status":200,"outcome":"client_gone","ended_by":"client","finish_reason":"stop","streamed":true,"truncated":false,"revision":1}`,

@@ -85,6 +85,7 @@ type Meter struct {
 	finished choices // choices that had a finish reason
 	whole    bool    // the end was positive
 	spoiled  bool    // a choice ended badly, or there were too many
+	torn     bool    // the last event is the beginning of one: more was to come
 
 	joined []byte // several data lines of one event
 	mould  mould  // of the last event that had nothing but text
@@ -176,7 +177,7 @@ func (m *Meter) Summary() Summary {
 	if m.rt.Op == OpMessages && s.FinishReason == "" {
 		s.Complete = false // message_stop alone
 	}
-	s.Complete = s.Complete && !s.HasError && !m.spoiled
+	s.Complete = s.Complete && !s.HasError && !m.spoiled && !m.torn
 	return s
 }
 
@@ -186,7 +187,7 @@ func (m *Meter) document(text, event []byte) (sig Signal) {
 	if c.peek() == '{' {
 		var p part
 		p.read(&c, m.rt.Op)
-		if c.end() {
+		if m.torn = !c.end(); !m.torn {
 			return m.take(&p, event)
 		}
 	}

@@ -259,9 +259,10 @@ func isZero(c *cursor) bool {
 	}
 }
 
-// ModelOf returns the model that the body of a show, pull, push, delete, create
-// or count_tokens request names: `model`, else the older `name`, else the
-// `destination` of a copy. At most 256 bytes, empty if there is none.
+// ModelOf returns the model that the body of a show, pull, push, delete, create,
+// copy or count_tokens request names: `model`, else the older `name`, else the
+// `destination` of a copy. At most 256 bytes, empty if there is none. Of a body
+// the beginning is enough, if the name is in it.
 func ModelOf(body []byte) string {
 	var model, name, destination string
 	c := cursor{b: body}

@@ -161,6 +161,10 @@ type Route struct {
 	// ModelInBody says that the body's model chooses the upstream. See
 	// ParseRequest for generate and embed, and ModelOf for the others.
 	ModelInBody bool
+
+	// MakesModel says that the body names a model that need not be there yet, so
+	// that it chooses no upstream. See ModelOf.
+	MakesModel bool
 }
 
 // RouteOf finds the endpoint. The caller has decoded and cleaned the path: no
@@ -174,6 +178,7 @@ func RouteOf(method, path string) Route {
 				Dialect: d, Kind: r.kind, Op: r.op, Retry: r.retry,
 				StreamDefault: r.traits&streams != 0,
 				ModelInBody:   r.traits&named != 0,
+				MakesModel:    r.traits&makes != 0,
 			}
 		}
 	}

@@ -144,7 +144,8 @@ func TestRouteOf(t *testing.T) {
 		{"POST", "/v1/files/", OpenAI, KindOpaque, OpNone, RetryDial, false, false},
 	}
 	for _, tt := range tests {
-		want := Route{tt.dialect, tt.kind, tt.op, tt.retry, tt.stream, tt.modelInBody}
+		makes := tt.op == OpCreate || tt.op == OpCopy
+		want := Route{tt.dialect, tt.kind, tt.op, tt.retry, tt.stream, tt.modelInBody, makes}
 		if got := RouteOf(tt.method, tt.path); got != want {
 			t.Errorf("%s %s: got %+v, want %+v", tt.method, tt.path, got, want)
 		}
@@ -171,7 +172,7 @@ func TestRowsAreReachable(t *testing.T) {
 			path += "x"
 		}
 		got := RouteOf(r.method, path)
-		want := Route{r.dialect, r.kind, r.op, r.retry, r.traits&streams != 0, r.traits&named != 0}
+		want := Route{r.dialect, r.kind, r.op, r.retry, r.traits&streams != 0, r.traits&named != 0, r.traits&makes != 0}
 		if got != want {
 			t.Errorf("%s %s: got %+v, want %+v", r.method, r.path, got, want)
 		}

@@ -17,6 +17,7 @@ type trait uint8
 const (
 	streams trait = 1 << iota // streams unless told not to
 	named                     // the body names the model
+	makes                     // the body names a model that comes of it
 )
 
 // rows is read only. A generation is never safe to repeat once it was sent: it
@@ -74,8 +75,8 @@ var rows = [...]row{
 	{Ollama, "GET", "/api/status", KindRead, OpNone, RetrySafe, 0},
 	{Ollama, "POST", "/api/pull", KindManage, OpPull, RetryNever, named | streams},
 	{Ollama, "POST", "/api/push", KindManage, OpPush, RetryNever, named | streams},
-	{Ollama, "POST", "/api/create", KindManage, OpCreate, RetryNever, streams},
-	{Ollama, "POST", "/api/copy", KindManage, OpCopy, RetryNever, 0},
+	{Ollama, "POST", "/api/create", KindManage, OpCreate, RetryNever, makes | streams},
+	{Ollama, "POST", "/api/copy", KindManage, OpCopy, RetryNever, makes},
 	{Ollama, "DELETE", "/api/delete", KindManage, OpDelete, RetryNever, named},
 	{Ollama, "POST", "/api/blobs/*", KindManage, OpBlobs, RetryNever, 0},
 	{Ollama, "POST", "/api/me", KindOpaque, OpNone, RetryNever, 0},

@@ -8,19 +8,23 @@ func (m *Meter) events(ev []byte) (sig Signal) {
 	ev = bytes.TrimPrefix(ev, []byte("\xef\xbb\xbf"))
 	lines := lineReader{b: ev, feed: -1, back: -1}
 	var name, data []byte
-	count := 0 // data lines
+	count, open := 0, false // data lines; a line of an event whose end is to come
 	for {
 		line, ok := lines.next()
 		if !ok || len(line) == 0 {
+			if open {
+				m.torn = !ok && count == 0
+			}
 			if count > 0 || string(name) == "error" {
 				sig |= m.dispatch(name, data)
 			}
 			if !ok {
 				return sig
 			}
-			name, data, count = nil, nil, 0
+			name, data, count, open = nil, nil, 0, false
 			continue
 		}
+		open = open || line[0] != ':'
 		field, value := splitField(line)
 		switch string(field) {
 		case "data":

@@ -52,7 +52,7 @@ func (x *exchange) readBody() *refusal {
 		return x.readWhole(x.rules.Config.Limits.MaxBodyBytes)
 	case r.ContentLength > 0 && r.ContentLength <= smallBody:
 		return x.readWhole(smallBody)
-	case x.route.ModelInBody:
+	case x.route.ModelInBody, x.route.MakesModel:
 		return x.readStart()
 	}
 	x.passOn(r.Body)

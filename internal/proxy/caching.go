@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -96,12 +97,15 @@ func canonicalSum(rt dialect.Route, plain []byte) (sum [sha256.Size]byte, ok boo
 // its own way, unless the request wants nothing else than a cached answer.
 func (x *exchange) consult(ctx context.Context) (cache.Turn, *refusal) {
 	c := &x.caching
-	if x.rules.Cache == nil || !x.parsed {
+	if !x.parsed {
 		return cache.Turn{}, nil
 	}
-	x.work(stepConsultCache)
 	h := x.r.Header
 	wishes := cache.DirectivesOf(h)
+	if x.rules.Cache == nil {
+		return bypass(wishes)
+	}
+	x.work(stepConsultCache)
 	why := x.rules.Cache.Admit(cache.Ask{
 		Answerable:    true,
 		Header:        h,
@@ -114,7 +118,7 @@ func (x *exchange) consult(ctx context.Context) (cache.Turn, *refusal) {
 	}, wishes)
 	if why != "" {
 		c.reason = string(why)
-		return cache.Turn{}, nil
+		return bypass(wishes)
 	}
 	subject := cache.Subject{
 		Tenant:     c.tenant,
@@ -131,9 +135,22 @@ func (x *exchange) consult(ctx context.Context) (cache.Turn, *refusal) {
 	turn := x.rules.Cache.Begin(ctx, c.query)
 	c.status, c.reason = cacheMiss, string(turn.Reason)
 	if turn.Entry == nil && turn.Lead == nil && turn.Follower == nil && wishes.OnlyIfCached {
-		return turn, &refusal{code: notCached, message: "the answer is not in the cache, and only-if-cached was asked for"}
+		return turn, uncached()
 	}
 	return turn, nil
+}
+
+// bypass is for what the cache has no part in: it goes its own way, unless no
+// upstream is to be asked.
+func bypass(wishes cache.Directives) (cache.Turn, *refusal) {
+	if wishes.OnlyIfCached {
+		return cache.Turn{}, uncached()
+	}
+	return cache.Turn{}, nil
+}
+
+func uncached() *refusal {
+	return &refusal{code: notCached, message: "the answer is not in the cache, and only-if-cached was asked for"}
 }
 
 // BeginWait and EndWait tell the cache's waiting from its work.
@@ -304,15 +321,14 @@ func (x *exchange) settled(clean bool, err error, broken bool, events int64) {
 
 var errCut = errors.New("the answer was cut")
 
-// clearFor drops what a changed model's answers were.
+// clearFor drops what a changed model's answers were: all, if its name could not
+// be read.
 func (x *exchange) clearFor() {
 	if x.rules.Cache == nil || x.route.Kind != dialect.KindManage || x.report.status/100 != 2 || x.report.ended != byUpstream {
 		return
 	}
 	switch x.route.Op {
 	case dialect.OpPull, dialect.OpCreate, dialect.OpCopy, dialect.OpDelete:
-		if x.model != "" {
-			x.rules.Cache.Clear(x.model)
-		}
+		x.rules.Cache.Clear(cmp.Or(x.model, x.made))
 	}
 }

@@ -72,3 +72,5 @@ type refusal struct {
 	retryAfter time.Duration // 0 says nothing
 	close      bool          // the connection cannot be used further
 }
+
+func (no *refusal) Error() string { return string(no.code) + ": " + no.message }

@@ -49,6 +49,7 @@ type exchange struct {
 	bodyErr atomic.Pointer[error] // why stream broke off
 	plain   []byte                // the body without its content encoding; nil if it was not read
 	model   string
+	made    string // a model that comes of the request
 	tenant  string // what the caller is known by
 	asked   dialect.Request
 
@@ -237,6 +238,8 @@ func (x *exchange) read() *refusal {
 		}
 	case x.route.ModelInBody:
 		x.model = dialect.ModelOf(plain)
+	case x.route.MakesModel:
+		x.made = dialect.ModelOf(plain)
 	}
 	return nil
 }

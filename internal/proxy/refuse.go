@@ -38,6 +38,9 @@ func (x *exchange) explain(err error) *refusal {
 // refuse answers in the proxy's own name, in the shape of the dialect.
 func (x *exchange) refuse(no *refusal) (abort bool) {
 	x.report.code = no.code
+	if x.report.err == nil {
+		x.report.err = no
+	}
 	x.report.ended = endedBy(no.code)
 	x.report.refused = x.report.ended == byError && no.code != upstream.Broke && no.code != upstream.Unreachable && no.code != internalError
 	if no.code == clientGone {

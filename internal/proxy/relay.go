@@ -60,6 +60,9 @@ func (x *exchange) relay() (abort bool) {
 	bodiless := x.r.Method == http.MethodHead || a.Status == http.StatusNoContent || a.Status == http.StatusNotModified
 	x.w.WriteHeader(a.Status)
 	sink := clientSink{ResponseWriter: x.w, flusher: flusherOf(x.w)}
+	if client := x.r.Context(); client.Err() != nil && x.caching.lead != nil {
+		sink.ResponseWriter = absent{x.w, context.Cause(client)} // the answer is for the others alone
+	}
 	if bodiless {
 		x.report.ended = byUpstream
 		x.settle(nil, nil)
@@ -346,6 +349,14 @@ type clientSink struct {
 }
 
 type flusher interface{ FlushError() error }
+
+// absent stands for a client that left before its answer came.
+type absent struct {
+	http.ResponseWriter
+	cause error
+}
+
+func (a absent) Write([]byte) (int, error) { return 0, a.cause }
 
 func (s clientSink) FlushError() error { return s.flusher.FlushError() }
 
