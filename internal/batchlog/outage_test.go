@@ -3,6 +3,7 @@ package batchlog
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"errors"
 	"log/slog"
 	"os"
@@ -367,6 +368,96 @@ func TestDatabaseFileReadOnly(t *testing.T) {
 	flushAll(t, l)
 	if st := l.Stats(); st.Inserted != 2 || st.SetAside != 0 {
 		t.Errorf("%+v", st)
+	}
+}
+
+// TestTableDropped: whoever drops the table loses what was in it, not what comes
+// after.
+func TestTableDropped(t *testing.T) {
+	for _, tt := range []struct {
+		name, statement string
+	}{{"sqlite", "DROP TABLE conversations"}, {"postgres", "DROP TABLE conversations, conversations_retired"}} {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg := testConfig()
+			if tt.name == "postgres" {
+				cfg.Database = database(t)
+			}
+			dir := t.TempDir()
+			l := open(t, cfg, dir)
+			appendN(l, 5)
+			flushAll(t, l)
+			if tt.name == "postgres" {
+				if _, err := connect(t, cfg.Database).Exec(t.Context(), tt.statement); err != nil {
+					t.Fatal(err)
+				}
+			} else {
+				db, err := sql.Open("sqlite", dir+"/conversations.db")
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err = db.ExecContext(t.Context(), tt.statement); errors.Join(err, db.Close()) != nil {
+					t.Fatal(err)
+				}
+			}
+			appendN(l, 3)
+			flushAll(t, l)
+			if found := all(t, l.Log, Query{}); len(found) != 3 {
+				t.Errorf("%d rows, want 3", len(found))
+			}
+			if st := l.Stats(); st.Inserted != 8 || st.SinkError != "" {
+				t.Errorf("%+v", st)
+			}
+		})
+	}
+}
+
+// TestTableMissing: where the schema is for others to make, the error says so.
+func TestTableMissing(t *testing.T) {
+	cfg := testConfig()
+	cfg.Database, cfg.Migrate = database(t), false
+	l := open(t, cfg, t.TempDir())
+	appendN(l, 3)
+	if _, remaining, err := l.Flush(t.Context()); remaining != 3 || err != nil {
+		t.Errorf("%d remain, %v", remaining, err)
+	}
+	if st := l.Stats(); !strings.Contains(st.SinkError, "vega-proxy schema") {
+		t.Errorf("the error is %q", st.SinkError)
+	}
+	if _, err := connect(t, cfg.Database).PgConn().Exec(t.Context(), l.sink.(*postgresSink).creation()).ReadAll(); err != nil {
+		t.Fatal(err)
+	}
+	flushAll(t, l)
+	balanced(t, l.Log)
+}
+
+// TestDatabaseFileMoved: what comes after goes into a file that can be found, in
+// the place that was configured.
+func TestDatabaseFileMoved(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, testConfig(), dir)
+	appendN(l, 5)
+	flushAll(t, l)
+	if found := all(t, l.Log, Query{}); len(found) != 5 {
+		t.Errorf("%d rows, want 5", len(found))
+	}
+	for _, part := range []string{"", "-wal", "-shm"} {
+		if err := os.Rename(dir+"/conversations.db"+part, dir+"/old.db"+part); err != nil {
+			t.Fatal(err)
+		}
+	}
+	appendN(l, 3)
+	flushAll(t, l)
+	if found := all(t, l.Log, Query{}); len(found) != 3 {
+		t.Errorf("%d rows in the new file, want 3", len(found))
+	}
+	db, err := sql.Open("sqlite", dir+"/old.db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var kept int
+	err = db.QueryRowContext(t.Context(), "SELECT count(*) FROM conversations").Scan(&kept)
+	if err = errors.Join(err, db.Close()); err != nil || kept != 5 {
+		t.Errorf("%d rows in the file that was moved, %v, want 5", kept, err)
 	}
 }
 

@@ -204,10 +204,21 @@ func (s *postgresSink) store(ctx context.Context, rows []*Conversation) error {
 			// a row: the statement tells.
 		}
 		if _, err := conn.Exec(ctx, postgresInsert, arraysOf(rows)...); err != nil {
-			return fmt.Errorf("insert: %w", err)
+			return s.insertError(err)
 		}
 		return nil
 	})
+}
+
+// insertError says what to do where the table is gone. The next attempt makes it,
+// unless that is for others to do.
+func (s *postgresSink) insertError(err error) error {
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == "42P01" { // undefined_table
+		if s.writer.made = false; !s.migrate {
+			return fmt.Errorf("insert: %w; run what `vega-proxy schema` prints, or set batchlog.migrate: true", err)
+		}
+	}
+	return fmt.Errorf("insert: %w", err)
 }
 
 // arraysOf turns rows into an array for each column.

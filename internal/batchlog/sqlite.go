@@ -27,7 +27,8 @@ type sqliteSink struct {
 	mu     sync.Mutex // guards what is open, not its use
 	over   bool       // was closed
 	file   *sql.DB
-	writer *sql.Conn // the only one of file
+	opened os.FileInfo // what path was then
+	writer *sql.Conn   // the only one of file
 	reader *sql.DB
 
 	// Owned by the goroutine that stores.
@@ -70,13 +71,21 @@ var sqliteInsert = "INSERT INTO conversations (" + columnNames() + ") VALUES (?"
 	" WHERE excluded.revision > conversations.revision"
 
 // open opens the file to write, makes it where there is none, and puts one that
-// is damaged aside.
+// is damaged aside. A file that was moved or deleted since is let go: what goes
+// into it is nowhere to be found.
 func (s *sqliteSink) open(ctx context.Context) (*sql.Conn, error) {
 	s.mu.Lock()
-	writer := s.writer
+	writer, opened := s.writer, s.opened
 	s.mu.Unlock()
 	if writer != nil {
-		return writer, nil
+		now, err := os.Stat(s.path)
+		if err == nil && os.SameFile(now, opened) {
+			return writer, nil
+		}
+		if err := s.letGo(); err != nil {
+			return nil, fmt.Errorf("let go of %s, which is another file now: %w", s.path, err)
+		}
+		s.log.Warn("the database was moved or deleted while it was in use; a new one is begun", "file", s.path)
 	}
 	err := s.tryOpen(ctx)
 	if damaged(err) {
@@ -100,12 +109,16 @@ func (s *sqliteSink) tryOpen(ctx context.Context) error {
 	if err == nil {
 		err = writer.Raw(s.prepare)
 	}
+	var opened os.FileInfo
+	if err == nil {
+		opened, err = os.Stat(s.path)
+	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("open %s: %w", s.path, err), file.Close())
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.file, s.writer = file, writer
+	s.file, s.writer, s.opened = file, writer, opened
 	return nil
 }
 
@@ -142,7 +155,16 @@ func (s *sqliteSink) store(ctx context.Context, rows []*Conversation) error {
 		// Opening it alone might not show the damage. The next attempt begins a new one.
 		err = errors.Join(err, s.letGo(), moveAside(s.path, err, s.log))
 	}
+	if tableGone(err) {
+		err = errors.Join(err, s.letGo()) // the next attempt makes it
+	}
 	return err
+}
+
+// tableGone tells whether a file has no table for conversations any more.
+func tableGone(err error) bool {
+	e, ok := errors.AsType[*sqlite.Error](err)
+	return ok && e.Code() == sqlite3.SQLITE_ERROR && strings.Contains(e.Error(), "no such table")
 }
 
 func (s *sqliteSink) tryStore(ctx context.Context, rows []*Conversation) error {
