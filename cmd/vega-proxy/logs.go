@@ -19,22 +19,46 @@ import (
 )
 
 func logsCommand() *cobra.Command {
+	c := listing("logs", "List conversations, newest first", noArgs, "")
+	c.AddCommand(
+		listing("list", "List conversations, newest first, as logs alone does", noArgs, ""),
+		listing("search TEXT", "List the conversations with this text in the prompt or the answer", oneText, "search"),
+		logsFollowCommand(), logsShowCommand(), logsExportCommand(), logsSetAsideCommand(), logsRetryCommand(),
+	)
+	return c
+}
+
+// listing is a command that lists conversations. Its argument, if it takes one,
+// stands for the flag of that name.
+func listing(use, short string, args cobra.PositionalArgs, instead string) *cobra.Command {
 	var f logFilter
 	c := &cobra.Command{
-		Use:   "logs",
-		Short: "List conversations, newest first",
+		Use:   use,
+		Short: short,
 		Long: `Lists the conversations that the configured database has, newest first. A proxy
 may be running: what it has not stored yet, flush_interval at most, is not shown.`,
-		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Args: args,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				f.search = args[0]
+			}
 			return withLog(cmd, func(ctx context.Context, l *conversationLog) error { return l.list(ctx, &f) })
 		},
 	}
 	logFlags(c.Flags())
 	f.flags(c.Flags(), 50)
 	utcFlag(c.Flags())
-	c.AddCommand(logsFollowCommand(), logsShowCommand(), logsExportCommand(), logsSetAsideCommand(), logsRetryCommand())
+	if instead != "" {
+		_ = c.Flags().MarkHidden(instead) // it is there
+	}
 	return c
+}
+
+func oneText(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return misused(cmd, fmt.Errorf("%s takes one text; quote it if it has spaces", cmd.CommandPath()))
+	}
+	return nil
 }
 
 func logsFollowCommand() *cobra.Command {

@@ -3,6 +3,7 @@ package batchlog
 import (
 	_ "embed"
 	"fmt"
+	"strings"
 )
 
 // The schemas. Each statement may run on a database that has it already.
@@ -12,6 +13,14 @@ var (
 	//go:embed schema/postgres.sql
 	postgresSchema string
 )
+
+// DialectOf is the database that a configuration names, as Schema knows it.
+func DialectOf(cfg Config) string {
+	if cfg.Database == "" || strings.HasPrefix(cfg.Database, "sqlite:") {
+		return "sqlite"
+	}
+	return "postgres"
+}
 
 // Schema returns the DDL for a database, "sqlite" or "postgres", for those who
 // run it themselves.
