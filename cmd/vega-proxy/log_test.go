@@ -2,7 +2,10 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -270,5 +273,25 @@ func TestLogsFollow(t *testing.T) {
 		if n := strings.Count(follow.out.String(), c.ID); n != 1 {
 			t.Errorf("%s was shown %d times", c.ID, n)
 		}
+	}
+}
+
+// TestLogOfALongEvent: an event that is too long to be read in passing is kept, and
+// its answer was no worse than any other.
+func TestLogOfALongEvent(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("word ", 5000)
+	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.Header().Set("Content-Type", "text/event-stream")
+		fmt.Fprintf(w, "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":%q},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n", long)
+	}))
+	t.Cleanup(backend.Close)
+	p, c := serve(t, upstreamAt(backend.URL)+quick+"stream: {max_event_bytes: 4KiB}\n"), newClient(t)
+	do(t, c, http.MethodPost, p.proxy+chatPath, chatLive).want(t, http.StatusOK, "")
+	p.flush(c)
+	all := exported(t, "--data-dir", p.dataDir)
+	if len(all) != 1 || all[0].Outcome != string(batchlog.OK) || all[0].Truncated || all[0].Answer != long || all[0].FinishReason != "stop" {
+		t.Errorf("logged: %d, %+v", len(all), all)
 	}
 }

@@ -32,6 +32,16 @@ func (cl *cleaner) text(s string) string {
 	return clean
 }
 
+// read notes that texts which were read from raw have U+FFFD where raw has something
+// else: reading JSON puts it in the place of what is no character.
+func (cl *cleaner) read(raw []byte, texts ...string) {
+	for _, text := range texts {
+		if !cl.altered && strings.Contains(text, replacement) {
+			cl.altered = !bytes.Contains(raw, []byte(replacement)) && !bytes.Contains(bytes.ToLower(raw), []byte(`\ufffd`))
+		}
+	}
+}
+
 // json cleans a valid JSON value, and puts in place of a picture or a sound that
 // stands in it what it was: the bytes would make the log of a conversation
 // larger by a hundred times.

@@ -51,6 +51,7 @@ func readRecord(r *Record, instance string) *Conversation {
 	}
 	if body := joined(r.Answer); len(body) > 0 {
 		c.readAnswer(&cl, dialect.ReadAnswer(r.Route, r.Framing, body), r.Route.Kind)
+		cl.read(body, c.Answer, c.Reasoning, c.Error)
 	}
 	if r.Error != "" {
 		c.Error = r.Error
@@ -80,6 +81,7 @@ func (c *Conversation) readRequest(cl *cleaner, rt dialect.Route, body []byte) {
 		c.Model = cl.text(f.Model)
 	}
 	c.Prompt = cl.text(f.Prompt)
+	cl.read(body, c.Prompt, f.System, f.Suffix)
 	c.Params = cl.json(f.Params)
 	messages := cl.json(f.Messages)
 	if f.System != "" || f.Suffix != "" {

@@ -47,7 +47,7 @@ func TestRecordBecomesRow(t *testing.T) {
 			Messages: json.RawMessage(`[{"content":"What is é?","role":"user"}]`), Params: json.RawMessage(`{"stream":true,"temperature":0.5}`),
 			Answer: "It is \"an\" \uFFFD.", FinishReason: "stop", PromptTokens: &three, CompletionTokens: &five,
 			TimeToFirstToken: &ttft, Duration: 2000, CacheStatus: "MISS", HTTPStatus: 200, Attempts: 1, Outcome: "ok",
-			EndedBy: "upstream", Error: "it broke: Bearer [redacted]", Streamed: true, Dropped: 2, Instance: "here",
+			EndedBy: "upstream", Error: "it broke: Bearer [redacted]", Streamed: true, Altered: true, Dropped: 2, Instance: "here",
 			BytesIn: 300, BytesOut: 200, Tenant: l.reducer().tenant("key-1"),
 		})
 		if len(found[0].Tenant) != 16 || strings.Contains(found[0].Tenant, "key") {
@@ -97,6 +97,30 @@ func TestAmendingRecordWins(t *testing.T) {
 			})
 		})
 	})
+}
+
+// TestAltered: whatever took the place of what is no character is told, in whatever
+// text it was; what the model itself wrote is not.
+func TestAltered(t *testing.T) {
+	for name, tt := range map[string]struct {
+		request, answer string
+		altered         bool
+	}{
+		"nothing":                    {`"a"`, `"b"`, false},
+		"its own U+FFFD":             {`"\ufffd"`, "\"\uFFFD\"", false},
+		"a NUL in the answer":        {`"a"`, `"\u0000"`, true},
+		"a surrogate in the answer":  {`"a"`, `"x\ud800y"`, true},
+		"bad UTF-8 in the answer":    {`"a"`, "\"x\xffy\"", true},
+		"a surrogate in the request": {`"x\udc00"`, `"b"`, true},
+	} {
+		r := chat("", "")
+		r.Route = dialect.RouteOf("POST", "/v1/completions")
+		r.RequestBody = []byte(`{"model":"m","prompt":` + tt.request + `}`)
+		r.Answer = [][]byte{[]byte("data: {\"choices\":[{\"index\":0,\"text\":" + tt.answer + "}]}\n\n")}
+		if c := readRecord(r, "here"); c.Altered != tt.altered || c.Answer == "" || c.Prompt == "" {
+			t.Errorf("%s: altered is %v for the prompt %q and the answer %q", name, c.Altered, c.Prompt, c.Answer)
+		}
+	}
 }
 
 // TestHostileContent: everything is stored, or set aside with its reason, and

@@ -184,6 +184,9 @@ func (x *exchange) piece(p []byte, _ time.Time) {
 	if x.parsed {
 		x.keep(p)
 	}
+	if x.relaying.Framing != stream.Bytes {
+		t.oversize = true // a part of an event, which nobody reads
+	}
 	limit := 0
 	switch {
 	case t.metered && t.framing == dialect.FramingJSON:
