@@ -30,7 +30,7 @@ func TestLogOfCachedAnswers(t *testing.T) {
 	for i := 0; i < 4; i += 2 {
 		asked, cached := all[i], all[i+1]
 		if cached.CacheStatus != "HIT" || cached.Outcome != string(batchlog.OK) || cached.Truncated || cached.Answer != asked.Answer ||
-			cached.FinishReason != asked.FinishReason {
+			cached.FinishReason != asked.FinishReason || cached.BytesOut != asked.BytesOut {
 			t.Errorf("asked: %+v\ncached: %+v", asked, cached)
 		}
 	}

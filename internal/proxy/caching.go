@@ -204,6 +204,7 @@ func (x *exchange) replay(e *cache.Entry, status string) (abort bool) {
 	maps.Copy(to, e.Header)
 	x.head(to, int64(len(e.Body)), e.Form != cache.Whole)
 	x.keeping.chunks = [][]byte{e.Body}
+	x.report.bytesOut = int64(len(e.Body))
 	x.record() // before the client can have it all
 	x.rest()
 	x.w.WriteHeader(e.Status)
