@@ -33,9 +33,10 @@ const (
 	minMaxBytes         = 256 << 10
 	defaultSegmentBytes = 16 << 20
 
-	// maxQueuedBytes bounds the memory of what waits for the disk. One record
-	// may be larger than that, then it waits alone.
-	maxQueuedBytes = 8 << 20
+	// maxQueuedBytes bounds the memory of what waits for the disk: the largest record
+	// that a log has by default leaves room for 8 MiB of others. One record may be
+	// larger than all of it, then it waits alone.
+	maxQueuedBytes = 24 << 20
 
 	// maxPayload bounds one record, so that a damaged length cannot ask for more.
 	maxPayload = 64 << 20
