@@ -63,7 +63,7 @@ func BenchmarkAppend(b *testing.B) {
 			b.ReportAllocs()
 			report := onCPU(b)
 			for b.Loop() {
-				l.Append(r)
+				l.Append(r, nothing)
 			}
 			report()
 		})
@@ -88,7 +88,7 @@ func BenchmarkAppendAt200(b *testing.B) {
 				r.ID = uuid.Must(uuid.NewV7())
 				wg.Go(func() {
 					start := time.Now()
-					l.Append(r)
+					l.Append(r, nothing)
 					d := time.Since(start)
 					mu.Lock()
 					defer mu.Unlock()
@@ -137,7 +137,7 @@ func BenchmarkWholeWay(b *testing.B) {
 			report := onCPU(b)
 			for b.Loop() {
 				r.ID = uuid.Must(uuid.NewV7())
-				l.Append(r)
+				l.Append(r, nothing)
 				if l.queue.Stats().Spooled >= 2000 {
 					flushAll(b, l)
 				}
@@ -175,7 +175,7 @@ func BenchmarkAway(b *testing.B) {
 			r := kibibyte()
 			add := func() {
 				r.ID = uuid.Must(uuid.NewV7())
-				l.Append(r)
+				l.Append(r, nothing)
 			}
 			for range 5000 {
 				add()
@@ -313,7 +313,7 @@ func BenchmarkDrain(b *testing.B) {
 		add := func() {
 			r := kibibyte()
 			r.ID = uuid.Must(uuid.NewV7())
-			l.Append(r)
+			l.Append(r, nothing)
 		}
 		for range backlog {
 			add()

@@ -33,7 +33,7 @@ type memory struct {
 
 func newMemory() *memory { return &memory{arrived: make(chan struct{})} }
 
-func (m *memory) Append(id [16]byte, payload ...[]byte) (uint64, error) {
+func (m *memory) Append(id [16]byte, _ func(), payload ...[]byte) (uint64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.next++
@@ -183,7 +183,7 @@ func scripted(t *testing.T, cfg Config, test func(t *testing.T, l *running, s *s
 
 func appendN(l *running, n int) {
 	for range n {
-		l.Append(chat("p", "a"))
+		l.Append(chat("p", "a"), nil)
 	}
 }
 
@@ -254,7 +254,7 @@ func TestLargeBatchesWhenBehind(t *testing.T) {
 		scripted(t, cfg, func(t *testing.T, l *running, s *script) {
 			s.do(func() { s.fail = func([]*Conversation) error { return errDown } })
 			for range 1000 {
-				l.Append(chat(strings.Repeat("x", tt.size), "a"))
+				l.Append(chat(strings.Repeat("x", tt.size), "a"), nil)
 			}
 			synctest.Wait()
 			s.do(func() { s.fail = nil })
@@ -344,9 +344,9 @@ func TestPoisonIsSetAsideAlone(t *testing.T) {
 				r = chat("poison", "a")
 				bad = append(bad, r.ID.String())
 			}
-			l.Append(r)
+			l.Append(r, nil)
 		}
-		if _, err := l.queue.Append(uuid.New(), []byte{99, 1}); err != nil { // from a later version
+		if _, err := l.queue.Append(uuid.New(), nil, []byte{99, 1}); err != nil { // from a later version
 			t.Fatal(err)
 		}
 		if gone, remaining, err := l.Flush(t.Context()); gone != 41 || remaining != 0 || err != nil {
@@ -410,7 +410,7 @@ func TestDownAmidBisection(t *testing.T) {
 				}
 			})
 			for i := range 8 {
-				l.Append(chat([]string{"p", "poison"}[i&1&(i>>1)], "a"))
+				l.Append(chat([]string{"p", "poison"}[i&1&(i>>1)], "a"), nil)
 			}
 			flushAll(t, l)
 			if st := l.Stats(); st.Inserted != 6 || st.SetAside != 2 || len(s.rows) != 6 {
@@ -468,7 +468,7 @@ func TestRefusalsAreFew(t *testing.T) {
 				r := chat("secret", "secret")
 				r.Outcome = Rejected
 				if l.TakesRefusal() {
-					l.Append(r)
+					l.Append(r, nil)
 				}
 			}
 		}
@@ -500,7 +500,7 @@ func TestWhichKinds(t *testing.T) {
 			for _, path := range []string{"/v1/embeddings", "/api/embed", "/api/show", "/v1/files", "/api/chat", "/v1/messages"} {
 				r := chat("p", "a")
 				r.Route = dialect.RouteOf("POST", path)
-				l.Append(r)
+				l.Append(r, nil)
 			}
 			want := uint64(2)
 			if embeddings {

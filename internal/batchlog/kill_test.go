@@ -85,7 +85,7 @@ func appendForEver(t *testing.T, dir string) {
 	for {
 		r := chat("p", "a")
 		late := l.Stats().Late
-		l.Append(r)
+		l.Append(r, nothing)
 		if l.Stats().Late == late { // else the disk is slow, and nothing is promised
 			fmt.Println(r.ID)
 		}

@@ -17,7 +17,7 @@ import (
 
 // queue is what the log needs of the spool. See there.
 type queue interface {
-	Append(id [16]byte, payload ...[]byte) (seq uint64, err error)
+	Append(id [16]byte, meanwhile func(), payload ...[]byte) (seq uint64, err error)
 	Read(max, maxBytes int) ([]spool.Entry, error)
 	Ack(seq uint64, o spool.Outcome) error
 	Settle(t spool.Settlement) error
@@ -104,9 +104,9 @@ func newLog(cfg Config, q queue, s sink, a *aside, r *reducer, instance string, 
 
 // Append takes one exchange of a model that writes, and with `embeddings` of one
 // that embeds; others it ignores. When it returns, the record is in the kernel, or is
-// counted as late or dropped; see package spool. It does not keep r or what r
-// holds.
-func (l *Log) Append(r *Record) {
+// counted as late or dropped; see package spool, also for meanwhile, which may be nil.
+// It does not keep r or what r holds.
+func (l *Log) Append(r *Record, meanwhile func()) {
 	if k := r.Route.Kind; k != dialect.KindGenerate && (k != dialect.KindEmbed || !l.cfg().Embeddings) {
 		return
 	}
@@ -131,7 +131,7 @@ func (l *Log) Append(r *Record) {
 	}
 	// What fails is counted by the spool, and reported by Run: nobody here could
 	// do anything about it.
-	_, _ = l.queue.Append(r.ID, parts...)
+	_, _ = l.queue.Append(r.ID, meanwhile, parts...)
 }
 
 var payloads = sync.Pool{New: func() any { return new(payload) }}

@@ -196,9 +196,9 @@ func TestPoisonRows(t *testing.T) {
 	execute(t, cfg.Database, "ALTER TABLE conversations ADD CHECK (prompt <> 'forbidden')")
 	for i := range 30 {
 		if i%7 == 3 {
-			l.Append(chat("forbidden", "a"))
+			l.Append(chat("forbidden", "a"), nil)
 		} else {
-			l.Append(chat("p", "a"))
+			l.Append(chat("p", "a"), nil)
 		}
 	}
 	flushAll(t, l)
@@ -311,7 +311,7 @@ func TestDatabaseFileFull(t *testing.T) {
 	}
 	limit("1") // it stays as large as it is
 	for range 20 {
-		l.Append(chat(strings.Repeat("p", 4096), "a"))
+		l.Append(chat(strings.Repeat("p", 4096), "a"), nil)
 	}
 	_, remaining, err := l.Flush(t.Context())
 	if remaining != 20 || err != nil {

@@ -114,11 +114,11 @@ func TestNoSecretIsWritten(t *testing.T) {
 	for _, s := range secrets {
 		r := chat("tell me "+s[0], "as you said: "+s[0])
 		r.Error, r.Tenant, r.SessionID = s[0], s[0], s[0]
-		l.Append(r)
+		l.Append(r, nil)
 		for cut := range len(s[0]) {
 			r := chat("p", "")
 			r.Answer = [][]byte{event("say " + s[0][:cut]), event(s[0][cut:] + " end")}
-			l.Append(r)
+			l.Append(r, nil)
 		}
 		r = chat("p", "")
 		arguments, err := json.Marshal(map[string]string{"command": s[0]})
@@ -131,7 +131,7 @@ func TestNoSecretIsWritten(t *testing.T) {
 		}
 		r.Framing = dialect.FramingJSON
 		r.Answer = [][]byte{[]byte(`{"choices":[{"message":{"tool_calls":[{"id":"c","function":{"name":"sh","arguments":` + string(quoted) + `}}]},"finish_reason":"tool_calls"}]}`)}
-		l.Append(r)
+		l.Append(r, nil)
 	}
 	search := func(when string) {
 		t.Helper()
@@ -194,7 +194,7 @@ func TestContentLevels(t *testing.T) {
 			cfg := testConfig()
 			cfg.Content = level
 			l := open(t, cfg, dir)
-			l.Append(record())
+			l.Append(record(), nil)
 			flushAll(t, l)
 			for name, content := range filesBelow(t, dir) {
 				for _, w := range words {

@@ -11,7 +11,7 @@ func TestPrepare(t *testing.T) {
 	cfg := testConfig()
 	cfg.FlushInterval, cfg.BatchSize, cfg.MaxQueueSize = time.Hour, 100, 1000
 	scripted(t, cfg, func(t *testing.T, l *running, s *script) {
-		l.Append(chat("p", "a"))
+		l.Append(chat("p", "a"), nil)
 		synctest.Wait()
 
 		bad := cfg
@@ -26,7 +26,7 @@ func TestPrepare(t *testing.T) {
 			t.Fatal(err)
 		}
 		apply()
-		l.Append(chat("p", "a"))
+		l.Append(chat("p", "a"), nil)
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		s.do(func() {

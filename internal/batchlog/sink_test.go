@@ -33,7 +33,7 @@ func TestRecordBecomesRow(t *testing.T) {
 		r := chat("What is \u00e9?", "It is \"an\" HALF.")
 		r.Answer[0] = bytes.Replace(r.Answer[0], []byte("HALF"), []byte(`\ud83d`), 1)
 		r.Error = "it broke: Bearer abcdefghijklmnop1234"
-		l.Append(r)
+		l.Append(r, nil)
 		flushAll(t, l)
 		found := all(t, l.Log, Query{})
 		if len(found) != 1 {
@@ -84,8 +84,8 @@ func TestAmendingRecordWins(t *testing.T) {
 		t.Run("in one batch", func(t *testing.T) {
 			l := open(t, cfg, dir)
 			r := chat("p", "a")
-			l.Append(r)
-			l.Append(amendment(r, 1))
+			l.Append(r, nil)
+			l.Append(amendment(r, 1), nil)
 			flushAll(t, l)
 			check(t, l)
 			t.Run("in another, with one that is older", func(t *testing.T) {
@@ -148,9 +148,9 @@ func TestHostileContent(t *testing.T) {
 			r.RequestBody = []byte(body)
 			r.Answer = [][]byte{[]byte("data: {\"choices\":[{\"delta\":{\"content\":\"\\u0000\xff\\ud800\"}}]}\n\n")}
 			r.SessionID, r.Model, r.Error, r.Upstream = "s\x00", "m\xff", "e\x00\xff", "u"
-			l.Append(r)
+			l.Append(r, nil)
 		}
-		l.Append(chat("the last one", "yes"))
+		l.Append(chat("the last one", "yes"), nil)
 		flushAll(t, l)
 		st := l.Stats()
 		if want := uint64(len(requests) + 1); st.QueueSize != 0 || st.Inserted+st.SetAside != want || st.Dropped != 0 {
@@ -191,7 +191,7 @@ func TestQueries(t *testing.T) {
 			if i == 3 {
 				r.Model, r.Outcome = "other", UpstreamError
 			}
-			l.Append(r)
+			l.Append(r, nil)
 		}
 		flushAll(t, l)
 		day := func(d int) time.Time { return time.Date(2026, 1, d, 0, 0, 0, 0, time.UTC) }
@@ -391,7 +391,7 @@ func TestSchemaIsPrinted(t *testing.T) {
 	cfg.Database = database(t)
 	cfg.Migrate = false
 	l := open(t, cfg, t.TempDir())
-	l.Append(chat("p", "a"))
+	l.Append(chat("p", "a"), nil)
 	if _, remaining, err := l.Flush(t.Context()); remaining != 1 || err != nil {
 		t.Fatalf("%d remain, %v; want 1: there is no table", remaining, err)
 	}

@@ -205,14 +205,12 @@ func (x *exchange) replay(e *cache.Entry, status string) (abort bool) {
 	x.head(to, int64(len(e.Body)), e.Form != cache.Whole)
 	x.keeping.chunks = [][]byte{e.Body}
 	x.report.bytesOut = int64(len(e.Body))
-	x.record() // before the client can have it all
+	gone, err := false, error(nil)
+	x.record(func() { gone, err = true, x.hand(e) }) // before the client can have it all
 	x.rest()
-	x.w.WriteHeader(e.Status)
-	if x.conn != nil {
-		x.conn.stall.Store(int64(x.rules.stream(e.Upstream).WriteStallTimeout))
+	if !gone {
+		err = x.hand(e)
 	}
-	n, err := x.w.Write(e.Body)
-	x.report.bytesOut = int64(n)
 	if err != nil {
 		x.report.err = err
 		x.report.ended, x.report.code = byClient, clientGone
@@ -222,6 +220,17 @@ func (x *exchange) replay(e *cache.Entry, status string) (abort bool) {
 		return true
 	}
 	return false
+}
+
+// hand writes an entry to the client.
+func (x *exchange) hand(e *cache.Entry) error {
+	x.w.WriteHeader(e.Status)
+	if x.conn != nil {
+		x.conn.stall.Store(int64(x.rules.stream(e.Upstream).WriteStallTimeout))
+	}
+	n, err := x.w.Write(e.Body)
+	x.report.bytesOut = int64(n)
+	return err
 }
 
 // head completes the header of an answer that does not come from an upstream's

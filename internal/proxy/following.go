@@ -67,7 +67,7 @@ func (x *exchange) share(answer *cache.Answer, reader *stream.Reader) (abort boo
 		MaxEvent: int(settings.MaxEventBytes),
 		Event:    x.event,
 		Piece:    x.piece,
-		Settle:   x.record,
+		Settle:   x.recordFirst,
 		Last:     x.last,
 	}
 	x.relaying = &r

@@ -14,9 +14,10 @@ import (
 )
 
 // Journal keeps what exchanges meant. Append neither fails nor waits for a
-// database, and keeps none of the record's bytes after it returns.
+// database, and keeps none of the record's bytes after it returns. If a disk holds it
+// up it calls meanwhile, unless that is nil, from another goroutine.
 type Journal interface {
-	Append(*batchlog.Record)
+	Append(r *batchlog.Record, meanwhile func())
 	// TakesRefusal is asked before each record of a refusal.
 	TakesRefusal() bool
 }
@@ -97,8 +98,10 @@ func (x *exchange) keep(p []byte) {
 }
 
 // record puts the exchange into the journal, before the client can know that its
-// answer has ended: what was served is then not lost, whatever happens next.
-func (x *exchange) record() {
+// answer has ended: what was served is then not lost, whatever happens next. Should
+// a disk hold it up, goOn writes all that is left of the answer meanwhile; nil is
+// for what cannot be ended so.
+func (x *exchange) record(goOn func()) {
 	k := &x.keeping
 	if !k.on || k.written {
 		return
@@ -117,10 +120,29 @@ func (x *exchange) record() {
 		r.RequestBody, r.Answer = x.plain, k.chunks
 	}
 	r.SessionID = x.sessionID()
-	x.s.opts.Journal.Append(r)
+	x.s.opts.Journal.Append(r, x.meanwhile(goOn))
 	k.chunks = nil
 	x.s.held.give(k.held)
 	k.held = 0
+}
+
+// recordFirst is record for an answer that goes on.
+func (x *exchange) recordFirst() { x.record(nil) }
+
+// completer is an answer that can be ended before its handler returns.
+type completer interface{ Complete() }
+
+// meanwhile is what gives the client its answer to the end while this goroutine is
+// held up, or nil.
+func (x *exchange) meanwhile(goOn func()) func() {
+	answer, ok := x.w.(completer)
+	if !ok || goOn == nil {
+		return nil
+	}
+	return func() {
+		goOn()
+		answer.Complete()
+	}
 }
 
 // sessionID is the session that the exchange belongs to, or "". The body is looked
@@ -142,7 +164,7 @@ func (x *exchange) amend(now time.Time) {
 		return
 	}
 	if !k.written {
-		x.record()
+		x.record(nil)
 		return
 	}
 	if x.report.ended == byUpstream && x.tally.dropped == 0 {
@@ -151,7 +173,7 @@ func (x *exchange) amend(now time.Time) {
 	x.work(stepRecord)
 	r := x.newRecord(now)
 	r.Revision = 1
-	x.s.opts.Journal.Append(r)
+	x.s.opts.Journal.Append(r, nil)
 }
 
 func (x *exchange) newRecord(now time.Time) *batchlog.Record {

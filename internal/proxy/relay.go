@@ -84,7 +84,7 @@ func (x *exchange) relay() (abort bool) {
 		Event:    x.event,
 		Piece:    x.piece,
 		Last:     x.last,
-		Settle:   x.record, // SDKs stop at what is unsettled
+		Settle:   x.recordFirst, // SDKs stop at what is unsettled
 		Pass:     x.passing,
 		Room:     x.room,
 		Finish:   a.Upstream.FinishesAlone() || x.caching.lead != nil,
@@ -207,9 +207,12 @@ func (x *exchange) piece(p []byte, _ time.Time) {
 }
 
 // last is told when the answer's last bytes are about to go out.
-func (x *exchange) last() {
+func (x *exchange) last(goOn func()) {
 	x.understand()
-	x.record()
+	if x.live != nil { // the client has it all only when its buffer is closed
+		goOn = nil
+	}
+	x.record(goOn)
 }
 
 // understand reads off the whole answer what it says.

@@ -58,8 +58,10 @@ type Relay struct {
 	// Gone is told, once, that the client gets nothing more. May be nil.
 	Gone func()
 	// Last is told that the body has ended well, before its last bytes go out; if
-	// the end was not known then, before the end does. It may block.
-	Last func()
+	// the end was not known then, before the end does. It may block. If that takes
+	// too long goOn, called from any goroutine before Last returns, lets the bytes go
+	// out meanwhile.
+	Last func(goOn func())
 	// Finish goes on reading, and showing, after the client has gone.
 	Finish bool
 	// Buffer, if there is one, takes what goes to the client, in place of the
@@ -238,15 +240,14 @@ func (c *copying) give() error {
 		c.Settle()
 		c.Unsettled = false
 	}
+	var err error
 	if (c.Ended || c.BytesIn == c.Length) && !c.ended && c.Last != nil {
 		c.ended = true
-		c.Last()
+		err = c.sendLast()
+	} else {
+		err = c.send(c.Ended)
 	}
-	out := c.data[:c.whole]
-	if c.Pass != nil && len(out) > 0 {
-		c.crowded = !c.Pass(out)
-	}
-	if err := c.write(out, c.Ended); err != nil {
+	if err != nil {
 		return err
 	}
 	c.held = copy(c.buf, c.data[c.whole:])
@@ -257,6 +258,25 @@ func (c *copying) give() error {
 		return &ReadError{c.readErr}
 	}
 	return nil
+}
+
+// sendLast passes on what is whole after Last, unless that let it go out before.
+func (c *copying) sendLast() (err error) {
+	gone := false
+	c.Last(func() { gone, err = true, c.send(true) })
+	if !gone {
+		err = c.send(c.Ended)
+	}
+	return err
+}
+
+// send passes on what is whole.
+func (c *copying) send(end bool) error {
+	out := c.data[:c.whole]
+	if c.Pass != nil && len(out) > 0 {
+		c.crowded = !c.Pass(out)
+	}
+	return c.write(out, end)
 }
 
 // pass shows what is whole in data and returns how much of it may go out.

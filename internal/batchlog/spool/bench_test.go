@@ -62,7 +62,7 @@ func BenchmarkAppend(b *testing.B) {
 	b.SetBytes(int64(len(twoKiB)))
 	begin := usage(b)
 	for b.Loop() {
-		if _, err := s.Append([16]byte{1}, twoKiB); err != nil {
+		if _, err := s.Append([16]byte{1}, nothing, twoKiB); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -77,7 +77,7 @@ func BenchmarkAppendParallel(b *testing.B) {
 	begin := usage(b)
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			if _, err := s.Append([16]byte{1}, twoKiB); err != nil {
+			if _, err := s.Append([16]byte{1}, nothing, twoKiB); err != nil {
 				b.Error(err)
 			}
 		}
@@ -94,7 +94,7 @@ func BenchmarkAppendInline(b *testing.B) {
 	b.ReportAllocs()
 	begin := usage(b)
 	for b.Loop() {
-		if _, err := s.Append([16]byte{1}, twoKiB); err != nil {
+		if _, err := s.Append([16]byte{1}, nil, twoKiB); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -112,7 +112,7 @@ func BenchmarkAppendAlways64(b *testing.B) {
 	begin := usage(b)
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			if _, err := s.Append([16]byte{1}, twoKiB); err != nil {
+			if _, err := s.Append([16]byte{1}, nothing, twoKiB); err != nil {
 				b.Error(err)
 			}
 		}
@@ -134,7 +134,7 @@ func BenchmarkAppendAt200(b *testing.B) {
 				time.Sleep(time.Duration(rand.ExpFloat64() * float64(5*time.Millisecond)))
 				wg.Go(func() {
 					start := time.Now()
-					_, err := s.Append([16]byte{1}, twoKiB)
+					_, err := s.Append([16]byte{1}, nothing, twoKiB)
 					d := time.Since(start)
 					mu.Lock()
 					defer mu.Unlock()
@@ -156,7 +156,7 @@ func BenchmarkAppendAt200(b *testing.B) {
 func BenchmarkRead(b *testing.B) {
 	s := running(b, Config{MaxBytes: 256 << 20, Fsync: time.Second})
 	for range 50_000 {
-		if _, err := s.Append([16]byte{1}, twoKiB); err != nil {
+		if _, err := s.Append([16]byte{1}, nothing, twoKiB); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -182,7 +182,7 @@ func BenchmarkOpen100MB(b *testing.B) {
 		b.Fatal(err)
 	}
 	for range 100_000_000 / (len(twoKiB) + frameSize) {
-		if _, err := s.Append([16]byte{1}, twoKiB); err != nil {
+		if _, err := s.Append([16]byte{1}, nothing, twoKiB); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -48,6 +48,10 @@ const (
 	// asideShare is the part of MaxBytes that what cannot be read may take.
 	asideShare = 16
 
+	// lull is how long no record must have come for one to be written by who brings
+	// it. Those that come faster share writes, which costs each of them less.
+	lull = 250 * time.Microsecond
+
 	// writePause is how long a disk that refused a record twice is left alone,
 	// so that a dead one costs nothing per request.
 	writePause = 10 * time.Millisecond

@@ -42,7 +42,7 @@ func fill(t *testing.T) *filled {
 			payload[i] = byte(r.Uint32())
 		}
 		f.payloads[id] = payload
-		if _, err := s.Append(id, payload); err != nil {
+		if _, err := s.Append(id, nil, payload); err != nil {
 			t.Fatal(err)
 		}
 		total += frameSize + len(payload)

@@ -65,7 +65,7 @@ func TestPayloadIsNoRecord(t *testing.T) {
 	put := func(n byte, payload []byte) {
 		id := [16]byte{n}
 		payloads[id] = payload
-		if _, err := s.Append(id, payload); err != nil {
+		if _, err := s.Append(id, nil, payload); err != nil {
 			t.Fatal(err)
 		}
 	}

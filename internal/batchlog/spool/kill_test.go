@@ -43,7 +43,7 @@ func appendUntilKilled(dir string) {
 				var id [16]byte
 				binary.LittleEndian.PutUint64(id[:], n*4+worker)
 				binary.LittleEndian.PutUint64(id[8:], worker+1)
-				if _, err := s.Append(id, helperPayload(id)); err != nil {
+				if _, err := s.Append(id, nothing, helperPayload(id)); err != nil {
 					fmt.Println("error", err)
 					os.Exit(1)
 				}

@@ -69,7 +69,7 @@ func TestLate(t *testing.T) {
 			wg.Go(func() {
 				time.Sleep(time.Duration(n) * 8 * time.Millisecond) // the last comes when it is slow already
 				began := time.Now()
-				if _, err := s.Append([16]byte{byte(n + 1)}, []byte("while the disk hangs")); err != nil {
+				if _, err := s.Append([16]byte{byte(n + 1)}, nil, []byte("while the disk hangs")); err != nil {
 					t.Error(err)
 				}
 				took[n] = time.Since(began)
@@ -107,6 +107,137 @@ func TestLate(t *testing.T) {
 	})
 }
 
+// TestMeanwhile hangs the disk under one who writes by itself: what it has for
+// that case is done after 20 ms, once, while it is held; nobody else is, and all
+// is written when the disk is back, in order.
+func TestMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, shut, open := gated("write")
+		s := mustOpen(t, Config{MaxBytes: 1 << 20, SegmentBytes: 64 << 10, Fsync: time.Second, Late: 20 * time.Millisecond}, d)
+		stop := start(t, s)
+		var began time.Time
+		var called []time.Duration
+		release := make(chan struct{})
+		meanwhile := func() {
+			called = append(called, time.Since(began))
+			<-release
+		}
+		for n := range byte(3) { // the timer is set, and is not moved for each
+			began = time.Now()
+			if _, err := s.Append([16]byte{n}, meanwhile, []byte("in time")); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(7 * time.Millisecond)
+		}
+		if st := s.Stats(); len(called) > 0 || st.Late != 0 {
+			t.Errorf("called %d times on a disk that answers: %+v", len(called), st)
+		}
+		shut()
+		var wg sync.WaitGroup
+		var held time.Duration
+		wg.Go(func() {
+			began = time.Now()
+			if _, err := s.Append([16]byte{3}, meanwhile, []byte("held")); err != nil {
+				t.Error(err)
+			}
+			held = time.Since(began)
+		})
+		synctest.Wait()
+		for n, want := range []time.Duration{20 * time.Millisecond, 0} {
+			at := time.Now()
+			if _, err := s.Append([16]byte{4 + byte(n)}, meanwhile, []byte("behind it")); err != nil {
+				t.Error(err)
+			}
+			if took := time.Since(at); took != want {
+				t.Errorf("the one behind it waited %s, want %s", took, want)
+			}
+		}
+		synctest.Wait()
+		if len(called) != 1 || called[0] != 20*time.Millisecond {
+			t.Errorf("called after %v", called)
+		}
+		time.Sleep(time.Hour)
+		open()
+		synctest.Wait()
+		if held != 0 {
+			t.Error("it returned before what was to be done meanwhile")
+		}
+		close(release)
+		wg.Wait()
+		if held < time.Hour || len(called) != 1 {
+			t.Errorf("held for %s, called after %v", held, called)
+		}
+		if st := s.Stats(); st.Late != 3 || st.Queued != 0 || st.Spooled != 6 {
+			t.Errorf("%+v", st)
+		}
+		entries, err := s.Read(10, 1<<20)
+		if err != nil || len(entries) != 6 {
+			t.Fatalf("%d entries, error %v", len(entries), err)
+		}
+		for n, e := range entries {
+			if e.ID != ([16]byte{byte(n)}) {
+				t.Errorf("record %d is %x", n, e.ID)
+			}
+		}
+		stop()
+		balance(t, s, "after it is back")
+	})
+}
+
+// TestFastOnesShare: who comes right behind another does not write by itself.
+func TestFastOnesShare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, shut, open := gated("write")
+		s := mustOpen(t, Config{MaxBytes: 1 << 20, SegmentBytes: 64 << 10, Fsync: time.Second, Late: 20 * time.Millisecond}, d)
+		stop := start(t, s)
+		mustAppend(t, s, 1, 10)
+		time.Sleep(lull - time.Nanosecond)
+		shut()
+		began := time.Now()
+		if _, err := s.Append([16]byte{1}, func() { t.Error("it was held") }, []byte("fast")); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took != 20*time.Millisecond {
+			t.Errorf("it waited %s", took)
+		}
+		open()
+		stop()
+		mustRead(t, s, 2)
+	})
+}
+
+// TestStopWhileHeld ends the spool while one who writes by itself is held.
+func TestStopWhileHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, shut, open := gated("write")
+		s := mustOpen(t, Config{MaxBytes: 1 << 20, SegmentBytes: 64 << 10, Fsync: time.Second, Late: 20 * time.Millisecond}, d)
+		stop := start(t, s)
+		mustAppend(t, s, 1, 10)
+		time.Sleep(lull)
+		shut()
+		var wg sync.WaitGroup
+		called := 0
+		wg.Go(func() {
+			if _, err := s.Append([16]byte{1}, func() { called++ }, []byte("held")); err != nil {
+				t.Error(err)
+			}
+		})
+		synctest.Wait()
+		wg.Go(stop)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if called != 1 {
+			t.Errorf("called %d times", called)
+		}
+		open()
+		wg.Wait()
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		mustRead(t, mustOpen(t, s.cfg, d.killed()), 2)
+	})
+}
+
 // TestQueueFull hangs the disk for good: memory is bounded, the rest is counted.
 func TestQueueFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -117,7 +248,7 @@ func TestQueueFull(t *testing.T) {
 		payload := bytes.Repeat([]byte{'x'}, 1000)
 		refused := 0
 		for range 1000 {
-			if _, err := s.Append([16]byte{1}, payload); errors.Is(err, ErrQueueFull) {
+			if _, err := s.Append([16]byte{1}, nil, payload); errors.Is(err, ErrQueueFull) {
 				refused++
 			} else if err != nil {
 				t.Fatal(err)
@@ -136,7 +267,7 @@ func TestQueueFull(t *testing.T) {
 		mustRead(t, s, 1000-refused)
 		stop()
 		balance(t, s, "after it is back")
-		if _, err := s.Append([16]byte{1}, make([]byte, s.maxPayload+1)); !errors.Is(err, ErrTooLarge) {
+		if _, err := s.Append([16]byte{1}, nil, make([]byte, s.maxPayload+1)); !errors.Is(err, ErrTooLarge) {
 			t.Errorf("too large: error %v", err)
 		}
 		// The drops that have no place in a segment survive too.
@@ -161,7 +292,7 @@ func TestBackpressure(t *testing.T) {
 		var wg sync.WaitGroup
 		for n := range 8 {
 			wg.Go(func() {
-				if _, err := s.Append([16]byte{byte(n)}, make([]byte, 300<<10)); err != nil {
+				if _, err := s.Append([16]byte{byte(n)}, nil, make([]byte, 300<<10)); err != nil {
 					t.Error(err)
 				}
 			})
@@ -182,7 +313,7 @@ func TestDiskFull(t *testing.T) {
 		mustAppend(t, s, 3, 100)
 		d.change(func() { d.full = true })
 		for range 5 {
-			if _, err := s.Append([16]byte{9}, []byte("no room")); !errors.Is(err, errFailed) {
+			if _, err := s.Append([16]byte{9}, nil, []byte("no room")); !errors.Is(err, errFailed) {
 				t.Fatalf("error %v", err)
 			}
 		}
@@ -238,7 +369,7 @@ func TestSyncFails(t *testing.T) {
 					d.failing = func(_ int, op string) (bool, bool) { return strings.HasPrefix(op, "sync"), false }
 				})
 				for n := range 30 {
-					_, err := s.Append([16]byte{byte(n)}, []byte("kept"))
+					_, err := s.Append([16]byte{byte(n)}, nil, []byte("kept"))
 					if got := errors.Is(err, ErrNotSynced); got != (mode.fsync == 0) {
 						t.Fatalf("record %d: error %v", n, err)
 					}
@@ -297,7 +428,7 @@ func TestGroupCommit(t *testing.T) {
 		var wg sync.WaitGroup
 		for n := range 64 {
 			wg.Go(func() {
-				if _, err := s.Append([16]byte{byte(n)}, []byte("always")); err != nil {
+				if _, err := s.Append([16]byte{byte(n)}, nil, []byte("always")); err != nil {
 					t.Error(err)
 				}
 			})

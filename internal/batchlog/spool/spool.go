@@ -67,19 +67,22 @@ type Spool struct {
 	inflight *batch // is being written
 	queued   int    // bytes in both
 	slow     bool
+	watched  bool // judge will look at what waits
 	running  bool
 	stopping bool
 	closed   bool
-	work     sync.Cond // pending or stopping, for the writer
-	idle     sync.Cond // inflight is nil again, or there is room
-	spare    [][]byte  // buffers for the next batches, at most two
+	late     *time.Timer // calls judge
+	work     sync.Cond   // pending or stopping, for the writer
+	idle     sync.Cond   // inflight is nil again, or there is room
+	spare    [][]byte    // buffers for the next batches, at most two
 
-	oldest  time.Time // of the first record that is not acknowledged, if there is one
-	cursor  uint64    // the last sequence number that was read, or passed over
-	lost    []lostRange
-	wanted  uint64 // unread records for which Wait waits; 0 if it does not
-	ready   chan struct{}
-	counted counted
+	lastCame time.Time // when the last Append began
+	oldest   time.Time // of the first record that is not acknowledged, if there is one
+	cursor   uint64    // the last sequence number that was read, or passed over
+	lost     []lostRange
+	wanted   uint64 // unread records for which Wait waits; 0 if it does not
+	ready    chan struct{}
+	counted  counted
 }
 
 // segment is one file. name, first, skipped, created, marker and ordinal never change.
@@ -121,9 +124,15 @@ type counted struct {
 // ErrClosed.
 // The payload may be reused at once.
 //
-// While Run runs, Append waits at most Config.Late. Before and after, it does
-// the writing itself and waits for the disk.
-func (s *Spool) Append(id [16]byte, payload ...[]byte) (seq uint64, err error) {
+// While Run runs, nobody waits longer than Config.Late for the disk. With meanwhile
+// Append does the writing itself where nobody else does and records do not come fast:
+// that spares two changes of goroutine, but holds it for as long as the disk does.
+// Then meanwhile is called once, from another goroutine, when Late is over, and has
+// returned when Append does. Without it, and where records come fast enough to share
+// writes, the background writer writes, and Append returns after Late.
+//
+// Before and after Run, Append does the writing and waits for the disk.
+func (s *Spool) Append(id [16]byte, meanwhile func(), payload ...[]byte) (seq uint64, err error) {
 	at := time.Now()
 	size := 0
 	for _, part := range payload {
@@ -146,6 +155,8 @@ func (s *Spool) Append(id [16]byte, payload ...[]byte) (seq uint64, err error) {
 	if s.closed {
 		return 0, ErrClosed
 	}
+	calm := at.Sub(s.lastCame) >= lull
+	s.lastCame = at
 	if s.pending == nil {
 		s.pending = s.newBatch(s.next, at)
 	}
@@ -156,7 +167,19 @@ func (s *Spool) Append(id [16]byte, payload ...[]byte) (seq uint64, err error) {
 	b.buf = appendFrame(b.buf, seq, at, id, payload...)
 	s.queued += need
 	s.counted.appended++
-	if s.running {
+	switch {
+	case !s.running:
+		for !b.done {
+			s.flush(nil)
+		}
+	case meanwhile != nil && calm && s.inflight == nil:
+		s.flush(meanwhile)
+		if b.gone != nil {
+			s.mu.Unlock()
+			<-b.gone
+			s.mu.Lock()
+		}
+	default:
 		s.work.Signal()
 		for !b.done && !s.slow {
 			b.cond.Wait()
@@ -165,10 +188,6 @@ func (s *Spool) Append(id [16]byte, payload ...[]byte) (seq uint64, err error) {
 			s.counted.late++
 			return seq, nil
 		}
-		return seq, b.err
-	}
-	for !b.done {
-		s.flush()
 	}
 	return seq, b.err
 }
@@ -185,8 +204,11 @@ func (s *Spool) drop(why Reason) {
 func (s *Spool) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	s.mu.Lock()
+	s.late = time.AfterFunc(s.cfg.Late, s.judge)
+	s.watched = true
 	s.running = true
 	s.mu.Unlock()
+	defer s.late.Stop()
 	stop := context.AfterFunc(ctx, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -202,33 +224,54 @@ func (s *Spool) Run(ctx context.Context) error {
 
 // writeAll is the background writer.
 func (s *Spool) writeAll() {
-	late := time.AfterFunc(s.cfg.Late, s.judge)
-	late.Stop()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for {
 		for s.pending == nil && !s.stopping {
 			s.work.Wait()
 		}
-		if s.pending == nil {
+		if s.pending == nil && s.inflight == nil {
 			s.running = false
 			return
 		}
-		late.Reset(s.cfg.Late - time.Since(s.pending.began))
-		s.flush()
-		late.Stop()
+		s.flush(nil)
 	}
+}
+
+// watch has judge look once the oldest of what waits has waited for Late. A timer
+// that is set is left alone: to move it for each record would be felt. It is
+// called with mu held.
+func (s *Spool) watch(began time.Time) {
+	if s.watched {
+		return
+	}
+	s.watched = true
+	s.late.Reset(s.cfg.Late - time.Since(began))
 }
 
 // judge lets go those who wait for a write that takes too long.
 func (s *Spool) judge() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.inflight == nil || time.Since(s.inflight.began) < s.cfg.Late {
+	s.watched = false
+	b := s.inflight
+	if b == nil {
+		return
+	}
+	if time.Since(b.began) < s.cfg.Late {
+		s.watch(b.began)
 		return
 	}
 	s.slow = true
-	s.inflight.cond.Broadcast()
+	if meanwhile := b.meanwhile; meanwhile != nil {
+		s.counted.late++
+		b.meanwhile, b.gone = nil, make(chan struct{})
+		go func() { // the Append that it is of waits for it
+			defer close(b.gone)
+			meanwhile()
+		}()
+	}
+	b.cond.Broadcast()
 	if s.pending != nil {
 		s.pending.cond.Broadcast()
 	}
@@ -260,7 +303,7 @@ func (s *Spool) syncAll(ctx context.Context) {
 func (s *Spool) Close() error {
 	s.mu.Lock()
 	for s.pending != nil || s.inflight != nil {
-		s.flush()
+		s.flush(nil)
 	}
 	s.closed = true
 	s.mu.Unlock()

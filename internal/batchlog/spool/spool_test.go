@@ -17,7 +17,7 @@ import (
 func mustAppend(t *testing.T, s *Spool, n int, size int) {
 	t.Helper()
 	for i := range n {
-		if _, err := s.Append([16]byte{1, byte(i), byte(i >> 8)}, bytes.Repeat([]byte{'x'}, size)); err != nil {
+		if _, err := s.Append([16]byte{1, byte(i), byte(i >> 8)}, nil, bytes.Repeat([]byte{'x'}, size)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -82,7 +82,7 @@ func TestOpenIsExclusive(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Append([16]byte{}, nil); !errors.Is(err, ErrClosed) {
+	if _, err := s.Append([16]byte{}, nil, nil); !errors.Is(err, ErrClosed) {
 		t.Errorf("append after close: %v", err)
 	}
 	s, found, err := Open(cfg)
@@ -110,7 +110,7 @@ func TestOpenIsExclusive(t *testing.T) {
 func TestReadBounds(t *testing.T) {
 	s := mustOpen(t, tinyConfig(time.Second), newDisk())
 	for n := range 5 {
-		if _, err := s.Append([16]byte{byte(n)}, bytes.Repeat([]byte{'x'}, 100)); err != nil {
+		if _, err := s.Append([16]byte{byte(n)}, nil, bytes.Repeat([]byte{'x'}, 100)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -134,7 +134,7 @@ func TestPayloadsStay(t *testing.T) {
 		return bytes.Repeat([]byte{byte(n), byte(n >> 8)}, int(size))
 	}
 	for n := range uint64(2000) {
-		if _, err := s.Append([16]byte{1}, payload(n+1)); err != nil {
+		if _, err := s.Append([16]byte{1}, nil, payload(n+1)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -389,7 +389,7 @@ func TestConcurrent(t *testing.T) {
 					for n := range each {
 						var id [16]byte
 						binary.LittleEndian.PutUint64(id[:], uint64(w*each+n+1))
-						if _, err := s.Append(id, helperPayload(id)); err != nil {
+						if _, err := s.Append(id, nil, helperPayload(id)); err != nil {
 							t.Error(err)
 						}
 					}

@@ -48,7 +48,7 @@ func (y *story) append(n int) func() error {
 			id := [16]byte{byte(y.offered), byte(y.offered >> 8), 0x70}
 			payload := bytes.Repeat([]byte{byte('a' + y.offered%26)}, 90+7*(y.offered%9))
 			y.payloads[id] = payload
-			seq, err := y.s.Append(id, payload)
+			seq, err := y.s.Append(id, nil, payload)
 			if err != nil {
 				if y.disk.crashed {
 					return err
@@ -186,7 +186,7 @@ func (y *story) check(t *testing.T, d *disk, allowed loss, again bool) Counters 
 	// What is appended from now on is not taken for something older.
 	id := [16]byte{0xEE, 1}
 	y.payloads[id] = []byte("afterwards")
-	if _, err := s.Append(id, y.payloads[id]); err != nil {
+	if _, err := s.Append(id, nil, y.payloads[id]); err != nil {
 		t.Fatalf("append after the crash: %v", err)
 	}
 	last := readAll(t, s, y.payloads)

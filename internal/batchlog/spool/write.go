@@ -21,6 +21,11 @@ type batch struct {
 	done bool
 	err  error
 	cond sync.Cond
+
+	// Of the Append that writes it, if one does: what to do when that takes too
+	// long, and whether it was done.
+	meanwhile func()
+	gone      chan struct{}
 }
 
 func (b *batch) last() uint64 { return b.first + b.count - 1 }
@@ -39,8 +44,9 @@ func (s *Spool) newBatch(first uint64, began time.Time) *batch {
 }
 
 // flush writes out what is pending, or waits for the write that is under way.
-// It is called with mu held, which it gives up meanwhile.
-func (s *Spool) flush() {
+// It is called with mu held, which it gives up in between. Should it take too long
+// while Run runs, meanwhile is called, see Append.
+func (s *Spool) flush(meanwhile func()) {
 	if s.inflight != nil {
 		s.idle.Wait()
 		return
@@ -50,11 +56,16 @@ func (s *Spool) flush() {
 		return
 	}
 	s.pending, s.inflight = nil, b
+	b.meanwhile = meanwhile
+	if s.running {
+		s.watch(b.began)
+	}
 	s.mu.Unlock()
 	err := s.write(b)
 	s.mu.Lock()
 
 	s.inflight, s.slow = nil, false
+	b.meanwhile = nil
 	s.queued -= len(b.buf) - headerSize
 	b.done, b.err = true, err
 	b.cond.Broadcast()
@@ -67,6 +78,9 @@ func (s *Spool) flush() {
 		s.spare = append(s.spare, b.buf)
 	}
 	b.buf = nil
+	if s.pending != nil {
+		s.work.Signal()
+	}
 	s.wake()
 }
 

@@ -376,3 +376,61 @@ func TestAnswers(t *testing.T) {
 		})
 	}
 }
+
+// TestComplete: a handler that is held up ends its answer before it returns, in
+// every framing, and the client is told that nothing follows.
+func TestComplete(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		method string
+		write  func(w http.ResponseWriter)
+		want   string
+	}{
+		{"counted", "GET", func(w http.ResponseWriter) {
+			w.Header().Set("Content-Length", "5")
+			io.WriteString(w, "hello")
+		}, "200 OK length=5 encoding=[] close=false\n  Content-Length: [\"5\"]\n  Date: [\"some\"]\n\"hello\" <nil>\n"},
+		{"undecided", "GET", func(w http.ResponseWriter) { io.WriteString(w, "hello") },
+			"200 OK length=5 encoding=[] close=false\n  Content-Length: [\"5\"]\n  Date: [\"some\"]\n\"hello\" <nil>\n"},
+		{"chunked", "GET", func(w http.ResponseWriter) {
+			w.Header()["Transfer-Encoding"] = []string{"chunked"}
+			io.WriteString(w, "hel")
+			w.(http.Flusher).Flush()
+			io.WriteString(w, "lo")
+		}, "200 OK length=-1 encoding=[chunked] close=false\n  Date: [\"some\"]\n\"hello\" <nil>\n"},
+		{"nothing", "HEAD", func(w http.ResponseWriter) { w.WriteHeader(http.StatusOK) }, "200 OK length=-1 encoding=[] close=false\n  Date: [\"some\"]\n\"\" <nil>\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			free := make(chan struct{})
+			after := make(chan error, 1)
+			r := start(t, func(w http.ResponseWriter, _ *http.Request) {
+				tt.write(w)
+				done := make(chan struct{})
+				go func() {
+					defer close(done)
+					w.(interface{ Complete() }).Complete()
+					w.(interface{ Complete() }).Complete()
+				}()
+				<-done
+				<-free
+				_, err := io.WriteString(w, "more")
+				after <- err
+			})
+			nc := dial(t, r.addr)
+			if _, err := io.WriteString(nc, tt.method+get[3:]+get); err != nil {
+				t.Fatal(err)
+			}
+			raw, err := io.ReadAll(nc) // to the end, which the held handler does not keep back
+			if err != nil {
+				t.Error(err)
+			}
+			if got := answers(string(raw), tt.method); got != tt.want {
+				t.Errorf("got %s, want %s", got, tt.want)
+			}
+			close(free)
+			if err := <-after; err == nil {
+				t.Error("what comes after the end is taken")
+			}
+		})
+	}
+}

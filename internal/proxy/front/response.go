@@ -20,8 +20,8 @@ const (
 
 // response is the handler's side of an answer, with net/http's semantics but for
 // these: a Content-Type is never guessed, trailers are those under
-// [http.TrailerPrefix], and there is no Hijack. After the handler has returned
-// it only fails.
+// [http.TrailerPrefix], and there is no Hijack. After the handler has returned, or
+// has called Complete, it only fails.
 type response struct {
 	c       *conn
 	x       *exchange
@@ -222,6 +222,9 @@ func (w *response) SetWriteDeadline(t time.Time) error {
 
 // finish ends the answer and tells whether another one may follow.
 func (w *response) finish() bool {
+	if w.over {
+		return false
+	}
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
@@ -241,6 +244,18 @@ func (w *response) finish() bool {
 	}
 	short := w.framing == counted && !w.isHead && w.written != w.length
 	return w.err == nil && !w.closing && !short
+}
+
+// Complete ends the answer before the handler returns, for one that is held up. As
+// nothing can follow on the connection until then, the client is told its end.
+func (w *response) Complete() {
+	if w.over {
+		return
+	}
+	w.finish()
+	if half, ok := w.c.nc.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite() // fails only on a connection that is closed or broken
+	}
 }
 
 // abandon sends what is fit to be seen of an answer that has no end.
