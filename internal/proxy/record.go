@@ -140,6 +140,11 @@ func (x *exchange) meanwhile(goOn func()) func() {
 		return nil
 	}
 	return func() {
+		defer func() { // nobody else would, in that goroutine
+			if p := recover(); p != nil {
+				x.logPanic(p)
+			}
+		}()
 		goOn()
 		answer.Complete()
 	}
