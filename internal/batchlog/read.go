@@ -3,9 +3,11 @@ package batchlog
 import (
 	"bytes"
 	"encoding/json"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -52,6 +54,9 @@ func readRecord(r *Record, instance string) *Conversation {
 	if body := joined(r.Answer); len(body) > 0 {
 		c.readAnswer(&cl, dialect.ReadAnswer(r.Route, r.Framing, body), r.Route.Kind)
 		cl.read(body, c.Answer, c.Reasoning, c.Error)
+		if c.Error == "" && r.HTTPStatus >= http.StatusBadRequest {
+			c.Error = beginning(body)
+		}
 	}
 	if r.Error != "" {
 		c.Error = r.Error
@@ -69,6 +74,17 @@ func readableError(cl *cleaner, text string) string {
 	}
 	text, _ = builtin.text(cl.text(text))
 	return text
+}
+
+// beginning is what an error says that has none of the known shapes: the first 500
+// bytes of it.
+func beginning(body []byte) string {
+	body = bytes.TrimSpace(body)
+	n := min(len(body), 500)
+	for n > 0 && n < len(body) && !utf8.RuneStart(body[n]) {
+		n--
+	}
+	return string(body[:n])
 }
 
 func (c *Conversation) readRequest(cl *cleaner, rt dialect.Route, body []byte) {

@@ -123,6 +123,25 @@ func TestAltered(t *testing.T) {
 	}
 }
 
+// TestErrorsOfNoKnownShape: an upstream's error that is not told as any dialect tells
+// it is kept as it came.
+func TestErrorsOfNoKnownShape(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"error":{"message":"no"}}`:             "no",
+		"proxy error: no connection\n":           "proxy error: no connection",
+		`{"detail":"Not Found"}`:                 `{"detail":"Not Found"}`,
+		"key Bearer abcdefghijklmnop1234":        "key Bearer [redacted]",
+		strings.Repeat("x", 499) + "\u00e9 more": strings.Repeat("x", 499),
+		"":                                       "",
+	} {
+		r := chat("q", "")
+		r.Framing, r.HTTPStatus, r.Outcome, r.Answer = dialect.FramingJSON, 502, UpstreamError, [][]byte{[]byte(body)}
+		if c := readRecord(r, "here"); c.Error != want || c.Answer != "" || c.Altered {
+			t.Errorf("%q: the error is %q, want %q; altered %v", body, c.Error, want, c.Altered)
+		}
+	}
+}
+
 // TestHostileContent: everything is stored, or set aside with its reason, and
 // what comes behind goes in.
 func TestHostileContent(t *testing.T) {
