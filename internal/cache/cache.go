@@ -195,9 +195,11 @@ func (c *Cache) justStored(sl slot) *Entry {
 
 // wants tells whether an entry is fresh enough for the request.
 func (q *Query) wants(e *Entry, now time.Time) bool {
-	if !now.Before(e.Expires) {
-		return false
-	}
+	return now.Before(e.Expires) && q.young(e, now)
+}
+
+// young tells whether an entry is no older than the request wants it.
+func (q *Query) young(e *Entry, now time.Time) bool {
 	return q.Directives.MaxAge < 0 || now.Sub(e.Stored) < q.Directives.MaxAge+time.Second
 }
 
@@ -274,11 +276,13 @@ func (c *Cache) adopt(e *Entry, clears uint64) {
 // is not asked, or nil: one no longer expired than stale_if_error. The caller
 // marks the answer as STALE.
 func (c *Cache) Stale(q Query) *Entry {
-	if c.cfg().StaleIfError <= 0 || q.Directives.NoCache {
+	if c.cfg().StaleIfError <= 0 || q.Directives.NoCache || q.Directives.MaxAge == 0 {
 		return nil
 	}
 	now := time.Now()
-	usable := func(e *Entry) bool { return e != nil && now.Before(e.Expires.Add(c.cfg().StaleIfError)) }
+	usable := func(e *Entry) bool {
+		return e != nil && now.Before(e.Expires.Add(c.cfg().StaleIfError)) && q.young(e, now)
+	}
 	found := c.store.get(slot{q.Key, q.Form})
 	for form := Form(0); form < forms && !usable(found); form++ {
 		if other := c.store.get(slot{q.Key, form}); usable(other) && q.Convert != nil {

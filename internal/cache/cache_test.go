@@ -402,6 +402,13 @@ func TestStale(t *testing.T) {
 		if e == nil || string(e.Body) != "a" || e.Age() != 330 {
 			t.Errorf("got %+v", e)
 		}
+		for age, given := range map[time.Duration]bool{0: false, 329 * time.Second: false, 330 * time.Second: true} {
+			young := query(1)
+			young.Directives.MaxAge = age
+			if got := c.Stale(young) != nil; got != given {
+				t.Errorf("no older than %s: given is %v", age, got)
+			}
+		}
 		other := query(1)
 		other.Form = Whole
 		if c.Stale(other) != nil {
@@ -415,7 +422,7 @@ func TestStale(t *testing.T) {
 		if c.Stale(query(1)) != nil {
 			t.Error("it is given too late")
 		}
-		if s := c.Stats(); s.StaleServed != 2 || s.Misses != 2 || s.Hits != 0 {
+		if s := c.Stats(); s.StaleServed != 3 || s.Misses != 2 || s.Hits != 0 {
 			t.Errorf("stats %+v", s)
 		}
 	})
