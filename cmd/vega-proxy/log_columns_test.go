@@ -75,7 +75,7 @@ retry: {max_attempts: 1}
 		"anthropic": `{"dialect":"anthropic","endpoint":"/v1/messages","prompt":"Say something.",
 			"messages":[{"role":"system","content":"Be brief."},{"role":"user","content":[{"type":"text","text":"Say something."}]}],
 			"params":{"max_tokens":50},"finish_reason":"end_turn","completion_tokens":3,"outcome":"ok","streamed":false,"time_to_first_token_ms":null}`,
-		"unreachable": `{"upstream":"dead","model":"dead","http_status":502,"outcome":"upstream_error","ended_by":"error","answer":"","truncated":false}`,
+		"unreachable": `{"upstream":"dead","attempts":1,"model":"dead","http_status":502,"outcome":"upstream_error","ended_by":"error","answer":"","truncated":false}`,
 		"refused": `{"upstream":"","model":"dead","http_status":503,"outcome":"rejected","ended_by":"error","prompt":"","messages":null,"answer":"","truncated":false,
 			"prompt_tokens":null,"completion_tokens":null,"attempts":0,"model_reported":"","finish_reason":""}`,
 		"uncached": `{"upstream":"","http_status":504,"outcome":"rejected","ended_by":"error","cache_status":"BYPASS","prompt":"",

@@ -126,11 +126,11 @@ func (x *exchange) log(now time.Time, upstream string, streamed bool) {
 	if r.err != nil {
 		attrs = append(attrs, slog.String("error", r.err.Error()))
 	}
-	if x.answer != nil {
-		attrs = append(attrs, slog.Int("attempts", x.answer.Attempts))
-		if x.answer.Queued > 0 {
-			attrs = append(attrs, slog.Float64("queued_ms", milliseconds(x.answer.Queued)))
-		}
+	if n := x.attempts(); n > 0 {
+		attrs = append(attrs, slog.Int("attempts", n))
+	}
+	if x.answer != nil && x.answer.Queued > 0 {
+		attrs = append(attrs, slog.Float64("queued_ms", milliseconds(x.answer.Queued)))
 	}
 	if streamed {
 		attrs = append(attrs, slog.Bool("streamed", true))

@@ -84,6 +84,7 @@ type report struct {
 	ended           EndedBy // which side ended it
 	refused         bool    // by the proxy itself
 	served          string  // the upstream whose answer it was, if this exchange did not ask
+	attempts        int     // that came to no answer
 	err             error
 	bytesRead       int64 // of the answer, from the upstream
 	bytesOut        int64 // of the answer, to the client

@@ -104,6 +104,19 @@ func (x *exchange) servedBy() string {
 	return x.report.served
 }
 
+// attempts is how often an upstream was asked for this exchange.
+func (x *exchange) attempts() int {
+	switch {
+	case x.answer != nil:
+		return x.answer.Attempts
+	case x.report.attempts > 0:
+		return x.report.attempts
+	case x.asking.Load() != nil: // whoever left did not wait to be told
+		return 1
+	}
+	return 0
+}
+
 // cacheStatuses are the values of the header, made once.
 var cacheStatuses = map[string][]string{
 	cacheHit: {cacheHit}, cacheMiss: {cacheMiss}, cacheStale: {cacheStale}, cacheCoalesced: {cacheCoalesced}, cacheBypass: {cacheBypass},

@@ -207,9 +207,7 @@ func (x *exchange) newRecord(now time.Time) *batchlog.Record {
 		rec.BytesOut = x.relaying.BytesIn
 	}
 	rec.Upstream = x.servedBy()
-	if x.answer != nil {
-		rec.Attempts = x.answer.Attempts
-	}
+	rec.Attempts = x.attempts()
 	if !t.first.IsZero() && rec.Streamed {
 		rec.TTFT = t.first.Sub(r.received)
 	}

@@ -19,6 +19,9 @@ const clientGone Code = "client_gone"
 func (x *exchange) explain(err error) *refusal {
 	x.report.err = err
 	if e, ok := errors.AsType[*upstream.Error](err); ok {
+		if x.asking.Load() != nil { // else they are another exchange's
+			x.report.attempts = e.Attempts
+		}
 		return &refusal{code: e.Code, message: e.Message, retryAfter: e.RetryAfter}
 	}
 	switch {

@@ -35,13 +35,14 @@ func (x *exchange) tellTiming(now time.Time) {
 	}
 	t := Timing{
 		Conversation: x.keeping.id,
+		Attempts:     x.attempts(),
 		Received:     since(r.received),
 		Head:         since(r.head),
 		FirstToken:   since(x.tally.first),
 		End:          since(now),
 	}
 	if x.answer != nil {
-		t.Queued, t.Connect, t.Attempts = x.answer.Queued, x.answer.ConnectTime, x.answer.Attempts
+		t.Queued, t.Connect = x.answer.Queued, x.answer.ConnectTime
 	}
 	x.s.opts.Timed(t)
 }
