@@ -195,7 +195,7 @@ func (c *Cache) justStored(sl slot) *Entry {
 
 // wants tells whether an entry is fresh enough for the request.
 func (q *Query) wants(e *Entry, now time.Time) bool {
-	return now.Before(e.Expires) && q.young(e, now)
+	return now.Before(e.Expires.Add(-q.Directives.MinFresh)) && q.young(e, now)
 }
 
 // young tells whether an entry is no older than the request wants it.
@@ -276,7 +276,7 @@ func (c *Cache) adopt(e *Entry, clears uint64) {
 // is not asked, or nil: one no longer expired than stale_if_error. The caller
 // marks the answer as STALE.
 func (c *Cache) Stale(q Query) *Entry {
-	if c.cfg().StaleIfError <= 0 || q.Directives.NoCache || q.Directives.MaxAge == 0 {
+	if d := &q.Directives; c.cfg().StaleIfError <= 0 || d.NoCache || d.MaxAge == 0 || d.MinFresh > 0 {
 		return nil
 	}
 	now := time.Now()

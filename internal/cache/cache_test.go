@@ -140,6 +140,15 @@ func TestTTL(t *testing.T) {
 		if body, why := look(t, c, aged); body != "" || why != Expired {
 			t.Errorf("max-age=9: %q, %q", body, why)
 		}
+		fresh := query(1)
+		fresh.Directives.MinFresh = 289 * time.Second
+		if body, _ := look(t, c, fresh); body != "a" {
+			t.Error("an entry with 290 seconds to live is not fresh for 289")
+		}
+		fresh.Directives.MinFresh = 290 * time.Second
+		if body, why := look(t, c, fresh); body != "" || why != Expired {
+			t.Errorf("min-fresh=290: %q, %q", body, why)
+		}
 		time.Sleep(290 * time.Second)
 		if body, why := look(t, c, query(1)); body != "" || why != Expired {
 			t.Errorf("after the TTL: %q, %q", body, why)
@@ -401,6 +410,11 @@ func TestStale(t *testing.T) {
 		e := c.Stale(query(1))
 		if e == nil || string(e.Body) != "a" || e.Age() != 330 {
 			t.Errorf("got %+v", e)
+		}
+		fresh := query(1)
+		fresh.Directives.MinFresh = time.Second
+		if c.Stale(fresh) != nil {
+			t.Error("what is to be fresh is stale")
 		}
 		for age, given := range map[time.Duration]bool{0: false, 329 * time.Second: false, 330 * time.Second: true} {
 			young := query(1)

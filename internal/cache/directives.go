@@ -14,6 +14,8 @@ type Directives struct {
 	OnlyIfCached bool // no upstream is to be asked
 	// MaxAge is the greatest age of an answer that is wanted, or -1.
 	MaxAge time.Duration
+	// MinFresh is for how long an answer is to be fresh still.
+	MinFresh time.Duration
 	// TTL is how long this answer is to be kept, or -1; with 0 it is not kept.
 	TTL time.Duration
 }
@@ -39,6 +41,8 @@ func DirectivesOf(h http.Header) Directives {
 				if age := seconds(strings.Trim(value, `"`)); age >= 0 && (d.MaxAge < 0 || age < d.MaxAge) {
 					d.MaxAge = age
 				}
+			case strings.EqualFold(name, "min-fresh"):
+				d.MinFresh = max(d.MinFresh, seconds(strings.Trim(value, `"`)))
 			}
 		}
 	}

@@ -21,7 +21,7 @@ const (
 // Why an answer was not there: it is a MISS.
 const (
 	First   Reason = "first"   // not asked before, or long forgotten
-	Expired Reason = "expired" // older than its TTL, or than the request's max-age
+	Expired Reason = "expired" // older than its TTL or than the request's max-age, or soon to be
 	NoCache Reason = "no-cache"
 	Framing Reason = "framing" // kept in another form, which cannot be turned into this one without loss
 	// TooLarge says that the answer, when last seen, was over the limit.

@@ -28,6 +28,7 @@ func TestDirectives(t *testing.T) {
 		{"No-Cache , only-if-cached", "", Directives{NoCache: true, OnlyIfCached: true, MaxAge: -1, TTL: -1}},
 		{"max-age=60", "10", Directives{MaxAge: time.Minute, TTL: 10 * time.Second}},
 		{`max-age="5", max-age=7`, "0", Directives{MaxAge: 5 * time.Second, TTL: 0}},
+		{"min-fresh=5, min-fresh=x", "", Directives{MaxAge: -1, MinFresh: 5 * time.Second, TTL: -1}},
 		{"max-age=0", " 1 ", Directives{MaxAge: 0, TTL: time.Second}},
 		{"max-age=-1, max-age, max-age=1s, no-cachet", "1.5", plainly},
 		{"max-age=99999999999999999999", "99999999999999999999", Directives{MaxAge: maxSeconds * time.Second, TTL: maxSeconds * time.Second}},
