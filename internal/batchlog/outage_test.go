@@ -431,33 +431,37 @@ func TestTableMissing(t *testing.T) {
 }
 
 // TestDatabaseFileMoved: what comes after goes into a file that can be found, in
-// the place that was configured.
+// the place that was configured; what came before is in the one that was moved.
 func TestDatabaseFileMoved(t *testing.T) {
-	dir := t.TempDir()
-	l := open(t, testConfig(), dir)
-	appendN(l, 5)
-	flushAll(t, l)
-	if found := all(t, l.Log, Query{}); len(found) != 5 {
-		t.Errorf("%d rows, want 5", len(found))
-	}
-	for _, part := range []string{"", "-wal", "-shm"} {
-		if err := os.Rename(dir+"/conversations.db"+part, dir+"/old.db"+part); err != nil {
-			t.Fatal(err)
-		}
-	}
-	appendN(l, 3)
-	flushAll(t, l)
-	if found := all(t, l.Log, Query{}); len(found) != 3 {
-		t.Errorf("%d rows in the new file, want 3", len(found))
-	}
-	db, err := sql.Open("sqlite", dir+"/old.db")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var kept int
-	err = db.QueryRowContext(t.Context(), "SELECT count(*) FROM conversations").Scan(&kept)
-	if err = errors.Join(err, db.Close()); err != nil || kept != 5 {
-		t.Errorf("%d rows in the file that was moved, %v, want 5", kept, err)
+	for name, parts := range map[string][]string{"alone": {""}, "with what belongs to it": {"", "-wal", "-shm"}} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			l := open(t, testConfig(), dir)
+			appendN(l, 5)
+			flushAll(t, l)
+			if found := all(t, l.Log, Query{}); len(found) != 5 {
+				t.Errorf("%d rows, want 5", len(found))
+			}
+			for _, part := range parts {
+				if err := os.Rename(dir+"/conversations.db"+part, dir+"/old.db"+part); err != nil {
+					t.Fatal(err)
+				}
+			}
+			appendN(l, 3)
+			flushAll(t, l)
+			if found := all(t, l.Log, Query{}); len(found) != 3 {
+				t.Errorf("%d rows in the new file, want 3", len(found))
+			}
+			db, err := sql.Open("sqlite", dir+"/old.db")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var kept int
+			err = db.QueryRowContext(t.Context(), "SELECT count(*) FROM conversations").Scan(&kept)
+			if err = errors.Join(err, db.Close()); err != nil || kept != 5 {
+				t.Errorf("%d rows in the file that was moved, %v, want 5", kept, err)
+			}
+		})
 	}
 }
 

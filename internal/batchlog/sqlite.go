@@ -82,7 +82,10 @@ func (s *sqliteSink) open(ctx context.Context) (*sql.Conn, error) {
 		if err == nil && os.SameFile(now, opened) {
 			return writer, nil
 		}
-		if err := s.letGo(); err != nil {
+		// Closing it would leave what was committed last beside it, where the new one
+		// is: of a file that was moved SQLite then knows nothing any more.
+		_, err = writer.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)")
+		if err = errors.Join(err, s.letGo()); err != nil {
 			return nil, fmt.Errorf("let go of %s, which is another file now: %w", s.path, err)
 		}
 		s.log.Warn("the database was moved or deleted while it was in use; a new one is begun", "file", s.path)
