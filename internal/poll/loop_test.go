@@ -292,6 +292,9 @@ func TestSocketFull(t *testing.T) {
 	if _, err := s.Write(much); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("after the deadline: %v", err)
 	}
+	if m, err := s.TryWrite(much[:1]); m != 0 || err != nil {
+		t.Errorf("%d more written after the deadline, %v", m, err)
+	}
 	if err := b.SetWriteDeadline(time.Time{}); err != nil {
 		t.Fatal(err)
 	}

@@ -14,11 +14,15 @@ type Socket struct {
 	raw  syscall.RawConn
 	in   transfer
 	out  transfer
-	read struct {
-		wait func(uintptr) bool
-		once func(uintptr)
-	}
-	write struct{ wait, once func(uintptr) bool }
+	read calls
+	write calls
+}
+
+// calls are what the connection does with its descriptor: once a socket is ready,
+// or at once.
+type calls struct {
+	wait func(uintptr) bool
+	once func(uintptr)
 }
 
 // transfer is a read or a write in progress. Its funcs are made once, so that
@@ -40,7 +44,7 @@ func NewSocket(c syscall.Conn) (*Socket, error) {
 	s.read.wait = func(fd uintptr) bool { return !s.in.receive(fd) }
 	s.read.once = func(fd uintptr) { s.in.receive(fd) }
 	s.write.wait = func(fd uintptr) bool { return !s.out.send(fd) }
-	s.write.once = func(fd uintptr) bool { s.out.send(fd); return true }
+	s.write.once = func(fd uintptr) { s.out.send(fd) }
 	return s, nil
 }
 
@@ -71,11 +75,10 @@ func (s *Socket) Write(p []byte) (int, error) {
 	return s.out.end(err)
 }
 
-// TryWrite writes what the socket takes at once. A write deadline that has passed
-// fails it.
+// TryWrite writes what the socket takes at once. Deadlines do not matter to it.
 func (s *Socket) TryWrite(p []byte) (int, error) {
 	s.out = transfer{p: p}
-	err := s.raw.Write(s.write.once)
+	err := s.raw.Control(s.write.once)
 	return s.out.end(err)
 }
 

@@ -70,7 +70,6 @@ func (c *clientConn) tryWrite(p []byte) (int, error) {
 		h.kept = append(h.kept, p...)
 		return len(p), nil
 	}
-	c.armWrite() // a deadline that has passed would fail the attempt
 	n, err := h.sock.TryWrite(p)
 	if err != nil {
 		return n, err
