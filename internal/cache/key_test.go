@@ -157,6 +157,21 @@ func TestMemoOfBodiesThatLookAlike(t *testing.T) {
 	}
 }
 
+// A long body that is new at its beginning, its middle or its end is not taken for one
+// that was seen, so that it is not hashed for nothing.
+func TestMemoOfNewBodies(t *testing.T) {
+	m := NewMemo[int](100)
+	body := bytes.Repeat([]byte{'x'}, 1000)
+	m.Get(1, body)
+	for _, at := range []int{0, sample - 1, 500, 1000 - sample, 999} {
+		b := bytes.Clone(body)
+		b[at] = 'y'
+		if d, _, _ := m.Get(1, b); d != (Digest{}) {
+			t.Errorf("a body that differs in byte %d was taken for seen", at)
+		}
+	}
+}
+
 func BenchmarkKey(b *testing.B) {
 	s := Subject{Endpoint: "POST /v1/chat/completions", Route: "default", Header: http.Header{
 		"Authorization": {"Bearer sk-0123456789abcdef"}, "Content-Type": {"application/json"},

@@ -68,18 +68,21 @@ func (m *Memo[V]) Get(scope byte, body []byte) (d Digest, v V, ok bool) {
 	return d, v, false
 }
 
-// sample is how much of a long body goes into its mark, in bytes.
+// sample is how much of a long body goes into its mark from each place, in bytes.
 const sample = 128
 
 // mark stands for a body, well enough to tell whether it is worth reading the whole
-// of it: by its length, its middle, and its end, where conversations differ that begin alike.
+// of it: by its length, its beginning, where questions put into one frame differ, its
+// middle, and its end, where conversations differ that begin alike.
 func (m *Memo[V]) mark(body []byte) uint64 {
-	if len(body) <= 2*sample {
+	if len(body) <= 3*sample {
 		return maphash.Bytes(m.seed, body)
 	}
-	middle := body[(len(body)-sample)/2:]
-	end := maphash.Bytes(m.seed, body[len(body)-sample:])
-	return end ^ bits.RotateLeft64(maphash.Bytes(m.seed, middle[:sample]), 32) ^ uint64(len(body))
+	mark := uint64(len(body))
+	for _, at := range [...]int{0, (len(body) - sample) / 2, len(body) - sample} {
+		mark = bits.RotateLeft64(mark, 21) ^ maphash.Bytes(m.seed, body[at:at+sample])
+	}
+	return mark
 }
 
 // seen tells whether a body with this mark was seen, as far as is known. That one was
