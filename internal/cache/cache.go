@@ -143,13 +143,15 @@ func (c *Cache) begin(ctx context.Context, q Query, attempt int) Turn {
 
 // place finds what is here: an entry, a flight to join, or nothing.
 func (c *Cache) place(ctx context.Context, q *Query, attempt int) Turn {
+	sl := slot{q.Key, q.Form}
+	sent := c.store.sends(sl).Load()
 	e, why := c.lookup(q)
 	if e != nil {
 		return Turn{Entry: e}
 	}
+	vacant := why == First
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	sl := slot{q.Key, q.Form}
 	if q.Directives.OnlyIfCached || q.Unasked {
 		return Turn{Reason: c.noted(sl, why)}
 	}
@@ -166,6 +168,7 @@ func (c *Cache) place(ctx context.Context, q *Query, attempt int) Turn {
 	}
 	why = c.noted(sl, why)
 	fl := newFlight(ctx, c, *q, attempt)
+	fl.vacant, fl.sent = vacant, sent
 	c.begun++
 	fl.begun = c.begun
 	if c.cfg().Coalesce && attempt < alone {

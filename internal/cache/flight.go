@@ -38,6 +38,8 @@ type flight struct {
 	attempt int
 	begun   uint64 // in the order of beginnings
 	begunAt l2.Position
+	vacant  bool   // there was no entry at the start
+	sent    uint32 // how many were sent to the main part then, of the store's sends
 	ctx     lifetime.Context
 
 	older, newer *flight // of those that are led
@@ -283,7 +285,7 @@ func (l *Lead) End(o Outcome) (unkept Reason) {
 	c.mu.Lock()
 	sl := slot{fl.query.Key, fl.query.Form}
 	if unkept == "" {
-		if old = c.store.get(sl); fl.cleared {
+		if old = fl.other(sl); fl.cleared {
 			unkept = Cleared
 		} else if old != nil && old.begun > fl.begun {
 			unkept = overtaken
@@ -315,6 +317,14 @@ func (l *Lead) End(o Outcome) (unkept Reason) {
 	}
 	fl.rec.Seal(o.Err, o.Broken)
 	return unkept
+}
+
+// other returns the entry that another has put into the flight's slot, or nil.
+func (fl *flight) other(sl slot) *Entry {
+	if fl.vacant && fl.c.store.sends(sl).Load() == fl.sent {
+		return fl.c.justStored(sl)
+	}
+	return fl.c.store.get(sl)
 }
 
 // found ends a flight for which nobody need be asked: an entry has come from the

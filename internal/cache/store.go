@@ -27,8 +27,9 @@ type store struct {
 
 	closing sync.RWMutex // held for reading while main is used: its Close may race with nothing
 	main    *ristretto.Cache[uint64, *Entry]
-	used    atomic.Bool // something was put into main: before, it is not asked
-	minCost int64       // in main, so that its bound in bytes is one in entries too; as main
+	used    atomic.Bool            // something was put into main: before, it is not asked
+	minCost int64                  // in main, so that its bound in bytes is one in entries too; as main
+	sentTo  [1 << 10]atomic.Uint32 // entries sent to main so far, by a part of their slots' hashes
 
 	limit atomic.Int64 // of one entry's size
 	stale atomic.Int64 // stale_if_error, in nanoseconds
@@ -138,6 +139,10 @@ func (s *store) get(sl slot) *Entry {
 	}
 	return nil
 }
+
+// sends counts what may have come to main for a slot. As long as it does not change,
+// main has nothing for the slot that get has not found there.
+func (s *store) sends(sl slot) *atomic.Uint32 { return &s.sentTo[sl.hash()%uint64(len(s.sentTo))] }
 
 // recent looks where entries are for certain once they were put. The caller
 // holds the lock.
@@ -252,6 +257,7 @@ func (s *store) settle(e *Entry, moved []*Entry, none bool) {
 func (s *store) send(moved []*Entry) (wait bool) {
 	s.used.Store(s.main != nil)
 	for _, m := range moved {
+		s.sends(m.slot()).Add(1)
 		left, cost := time.Until(m.Expires)+time.Duration(s.stale.Load())+remembered, s.cost(m)
 		if s.main == nil || left <= 0 || cost > s.main.MaxCost() || !s.main.SetWithTTL(m.slot().hash(), m, cost, left) {
 			s.retire(m)
