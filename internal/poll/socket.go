@@ -11,10 +11,10 @@ import (
 // It does what a [net.Conn] does for less: the runtime wakes its watchdog thread
 // with the first system call after a rest, since a call may block, and these never do.
 type Socket struct {
-	raw  syscall.RawConn
-	in   transfer
-	out  transfer
-	read calls
+	raw   syscall.RawConn
+	in    transfer
+	out   transfer
+	read  calls
 	write calls
 }
 
