@@ -63,7 +63,8 @@ type exchange struct {
 	asking atomic.Pointer[upstream.Upstream]
 	answer *upstream.Answer
 
-	relaying *stream.Relay // of a streamed answer
+	relaying *stream.Relay  // of a streamed answer
+	reader   *stream.Reader // of one that is another's; nil is one of its own
 	live     *stream.Live
 	stalls   *stallWatch // nil where the connection's deadline will do
 

@@ -70,7 +70,7 @@ func (x *exchange) share(answer *cache.Answer, reader *stream.Reader) (abort boo
 		Settle:   x.recordFirst,
 		Last:     x.last,
 	}
-	x.relaying = &r
+	x.relaying, x.reader = &r, reader
 	defer x.watchStalls(&sink, settings.WriteStallTimeout)()
 	streaming := x.buffered(&r, sink, answer.Upstream, settings)
 	defer streaming.unwind(x)

@@ -242,7 +242,7 @@ func (x *exchange) conclude(err error) {
 	case x.ctx.Err() != nil:
 		r.code = x.explain(context.Cause(x.ctx)).code
 		r.ended = endedBy(r.code)
-	case !reading:
+	case !reading, errors.Is(err, errCancelled):
 		r.code = x.explain(err).code
 		r.ended = endedBy(r.code)
 	default:

@@ -77,6 +77,9 @@ func (x *exchange) cancelStream(s *streaming) {
 		return
 	}
 	x.abandon(s, errCancelled)
+	if x.reader != nil {
+		x.reader.Cut(errCancelled)
+	}
 }
 
 // abandon ends a stream early. The write in progress gets a last moment, so that

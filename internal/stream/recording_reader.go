@@ -19,6 +19,7 @@ type Reader struct {
 	at     int // within it
 	pos    int64
 	asleep bool
+	cut    error // nothing more is to be read; nil is none
 
 	turns sync.Mutex  // held in a turn; taken before the recording's; guards the fields below
 	turn  func() bool // while the owner awaits
@@ -50,6 +51,15 @@ func (d *Reader) Close() {
 	}
 }
 
+// Cut ends the reading for the owner from outside, with the cause, as the end of its
+// context would. It may be called by any goroutine.
+func (d *Reader) Cut(cause error) {
+	d.r.mu.Lock()
+	d.cut = cause
+	d.r.mu.Unlock()
+	d.wakeUp()
+}
+
 func (d *Reader) wakeUp() {
 	select {
 	case d.wake <- struct{}{}:
@@ -63,6 +73,9 @@ func (d *Reader) next(limit int) (p []byte, done bool, err error) {
 	r := d.r
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if d.cut != nil {
+		return nil, false, d.cut
+	}
 	if d.pos == r.size {
 		return nil, r.sealed, r.err
 	}
@@ -85,7 +98,7 @@ func (d *Reader) ready(sleep bool) bool {
 	r := d.r
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if d.pos < r.size || r.sealed {
+	if d.pos < r.size || r.sealed || d.cut != nil {
 		return true
 	}
 	if sleep && !d.asleep {

@@ -353,6 +353,34 @@ func TestReaderAwait(t *testing.T) {
 	})
 }
 
+// A reading that is cut ends at once, however it waits, and no other does.
+func TestReaderCut(t *testing.T) {
+	errEnough := errors.New("enough")
+	for name, sleep := range map[string]func(*Reader) error{
+		"wait":  func(d *Reader) error { _, err := d.Read(make([]byte, 1)); return err },
+		"await": func(d *Reader) error { _, err := d.Await(func() bool { return false }); return err },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			r := NewRecording(100, -1)
+			d, _ := r.Reader(t.Context())
+			other, _ := r.Reader(t.Context())
+			go func() {
+				synctest.Wait()
+				d.Cut(errEnough)
+				r.Append([]byte("a"))
+			}()
+			_ = sleep(d)
+			synctest.Wait()
+			if n, err := d.Read(make([]byte, 1)); n > 0 || !errors.Is(err, errEnough) {
+				t.Errorf("%s: read %d, %v", name, n, err)
+			}
+			if n, err := other.Read(make([]byte, 1)); n != 1 || err != nil {
+				t.Errorf("%s: the other one read %d, %v", name, n, err)
+			}
+		})
+	}
+}
+
 func BenchmarkRecording(b *testing.B) {
 	event := bytes.Repeat([]byte("x"), 220)
 	b.Run("append alone", func(b *testing.B) {
