@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"runtime/pprof"
 	"sync"
 	"time"
 )
@@ -67,7 +68,7 @@ func (g *gather) start() (stop func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		g.run(ctx)
+		pprof.Do(ctx, pprof.Labels("task", "log lines"), g.run)
 	}()
 	return func() {
 		cancel()

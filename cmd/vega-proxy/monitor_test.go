@@ -75,9 +75,14 @@ func TestMonitorRoutes(t *testing.T) {
 		}
 	}
 	p.asked(c, http.MethodGet, "/admin/performance/event-loop/diagnostics", &diagnostics)
-	for _, name := range []string{"admin", "conversation log", "monitor", "proxy"} {
+	for _, name := range []string{"admin", "conversation log", "log lines", "monitor", "proxy", "reloads"} {
 		if diagnostics.Tasks.ByName[name] == 0 {
 			t.Errorf("no goroutine is called %q: %v", name, diagnostics.Tasks.ByName)
+		}
+	}
+	for name := range diagnostics.Tasks.ByName { // what libraries start is called by its own func
+		if strings.HasPrefix(name, "main.") || strings.HasPrefix(name, "sync.") {
+			t.Errorf("a goroutine of ours has no label: %s", name)
 		}
 	}
 

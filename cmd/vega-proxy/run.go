@@ -44,7 +44,7 @@ func (a *app) run(ctx context.Context) error {
 			}
 		})
 	}
-	wg.Go(func() { a.hearReloads(back) })
+	wg.Go(func() { pprof.Do(back, pprof.Labels("task", "reloads"), a.hearReloads) })
 	part("monitor", a.monitor.Run)
 	if a.journal != nil {
 		part("conversation log", a.journal.Run)
