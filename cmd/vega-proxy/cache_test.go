@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -387,6 +388,23 @@ func TestStaleWhileOpen(t *testing.T) {
 		if got := refused.header.Get("X-Vega-Cache"); got != "BYPASS" {
 			t.Errorf("a refusal before anybody was asked says X-Vega-Cache: %s", got)
 		}
+	}
+
+	// The figures say what the answers said: a refusal is no miss, nor is what is stale.
+	said := map[string]int{}
+	for _, c := range []string{"HIT", "MISS", "STALE", "BYPASS"} {
+		for _, m := range regexp.MustCompile(`vega_requests_total\{cache="`+c+`".*\} (\d+)`).FindAllStringSubmatch(a.scrape(a.c), -1) {
+			n, _ := strconv.Atoi(m[1])
+			said[c] += n
+		}
+	}
+	var stats struct {
+		Hits, Misses int
+		Stale        int `json:"stale_served"`
+	}
+	a.asked(a.c, http.MethodGet, "/admin/performance/cache/stats", &stats)
+	if stats.Hits != said["HIT"] || stats.Misses != said["MISS"] || stats.Stale != said["STALE"] || said["BYPASS"] == 0 || said["STALE"] != 2 {
+		t.Errorf("the cache counts %+v, the answers said %v", stats, said)
 	}
 
 	// Those who asked for the same thing are refused each for itself.

@@ -132,14 +132,18 @@ func (c *Cache) begin(ctx context.Context, q Query, attempt int) Turn {
 	if c.tier != nil && attempt == once && turn.Entry == nil && turn.Follower == nil && turn.Reason != NoCache {
 		turn = c.recall(ctx, &q, turn)
 	}
-	switch {
-	case turn.Entry != nil:
+	if turn.Entry != nil {
 		c.hits.Add(1)
-	case turn.Follower == nil:
-		c.misses.Add(1)
 	}
 	return turn
 }
+
+// Missed counts a request that the cache did not answer. That is for the caller to
+// say, who alone knows what its answer says of that.
+func (c *Cache) Missed() { c.misses.Add(1) }
+
+// Coalesced counts a request whose answer is another's; for whom as for Missed.
+func (c *Cache) Coalesced() { c.coalesced.Add(1) }
 
 // place finds what is here: an entry, a flight to join, or nothing.
 func (c *Cache) place(ctx context.Context, q *Query, attempt int) Turn {

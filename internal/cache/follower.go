@@ -43,9 +43,6 @@ func (f *Follower) Answer() (*Answer, *stream.Reader, error) {
 	}
 	c := f.fl.c
 	if f.err != nil {
-		if f.err != ErrAgain {
-			c.coalesced.Add(1)
-		}
 		return nil, nil, f.err
 	}
 	if err := f.reader.Wait(); err != nil {
@@ -58,7 +55,6 @@ func (f *Follower) Answer() (*Answer, *stream.Reader, error) {
 		f.attempt = twice
 		return nil, nil, ErrAgain
 	}
-	c.coalesced.Add(1)
 	return &f.fl.answer, f.reader, nil
 }
 

@@ -56,6 +56,7 @@ func fill(t testing.TB, c *Cache, q Query, body string) (miss, unkept Reason) {
 		t.Fatalf("not to be asked: %+v", turn)
 	}
 	defer turn.Lead.Close()
+	c.Missed()
 	rec := turn.Lead.Start(plainHead)
 	rec.Append([]byte(body))
 	return turn.Reason, turn.Lead.End(whole)
@@ -67,6 +68,7 @@ func look(t testing.TB, c *Cache, q Query) (body string, why Reason) {
 	q.Directives.OnlyIfCached = true
 	turn := c.Begin(t.Context(), q)
 	if turn.Entry == nil {
+		c.Missed()
 		return "", turn.Reason
 	}
 	return string(turn.Entry.Body), ""
@@ -109,6 +111,7 @@ func (cl *client) follow(f *Follower) (r result, again bool) {
 		return r, true
 	}
 	defer f.Close()
+	cl.c.Coalesced()
 	if err != nil {
 		return result{"COALESCED", "", err}, false
 	}
@@ -118,6 +121,7 @@ func (cl *client) follow(f *Follower) (r result, again bool) {
 
 func (cl *client) lead(ctx context.Context, l *Lead) result {
 	defer l.Close()
+	cl.c.Missed()
 	stop := context.AfterFunc(ctx, func() { l.Leave(false) })
 	defer stop()
 	var rec *stream.Recording

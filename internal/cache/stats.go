@@ -11,8 +11,8 @@ import (
 )
 
 // Stats is the cache's state at one moment. A request that was answered from
-// the cache is a hit, one that was to ask an upstream a miss; one that shared
-// another's answer is neither, and counted as coalesced.
+// the cache is a hit, one for which it had nothing a miss; one that shared another's
+// answer is neither, and counted as coalesced. Who was refused is nothing of these.
 type Stats struct {
 	Size          int64   `json:"size"`
 	MaxSize       int     `json:"maxsize"`
@@ -93,7 +93,7 @@ func (r *rejections) read() map[Reason]uint64 {
 
 var (
 	hitsDesc        = desc("llm_cache_hits_total", "Requests that were answered from the cache.")
-	missesDesc      = desc("llm_cache_misses_total", "Requests that the cache could have answered and did not.")
+	missesDesc      = desc("llm_cache_misses_total", "Requests that the cache could have answered and did not, save those that were refused.")
 	coalescedDesc   = desc("vega_cache_coalesced_total", "Requests that shared the answer to an equal one.")
 	staleDesc       = desc("vega_cache_stale_total", "Expired or kept answers given since the upstream was not to be asked.")
 	evictionsDesc   = desc("vega_cache_evictions_total", "Entries that were given up for want of room.")

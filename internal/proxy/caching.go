@@ -24,6 +24,8 @@ type Cache interface {
 	Admit(cache.Ask, cache.Directives) cache.Reason
 	Begin(context.Context, cache.Query) cache.Turn
 	Stale(cache.Query) *cache.Entry
+	Missed()
+	Coalesced()
 	Clear(model string) int
 }
 
@@ -247,6 +249,17 @@ func (x *exchange) head(to http.Header, length int64, streamed bool) {
 		to["Transfer-Encoding"] = []string{"chunked"}
 	}
 	x.mark(to)
+}
+
+// count tells the cache of an answer that is none of its own, as the answer says it:
+// only now is it known whether an upstream is asked.
+func (x *exchange) count() {
+	switch x.caching.status {
+	case cacheMiss:
+		x.rules.Cache.Missed()
+	case cacheCoalesced:
+		x.rules.Cache.Coalesced()
+	}
 }
 
 // stale stands in for upstreams that are not to be asked now.

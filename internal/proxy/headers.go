@@ -122,8 +122,10 @@ var cacheStatuses = map[string][]string{
 	cacheHit: {cacheHit}, cacheMiss: {cacheMiss}, cacheStale: {cacheStale}, cacheCoalesced: {cacheCoalesced}, cacheBypass: {cacheBypass},
 }
 
-// mark sets what every answer carries. The values share one allocation.
+// mark sets what every answer carries, and counts it for the cache. The values share
+// one allocation.
 func (x *exchange) mark(h http.Header) {
+	x.count()
 	values := []string{x.id, x.caching.reason, x.servedBy()}
 	h[headerID] = values[0:1:1]
 	h[headerCache] = cacheStatuses[x.cacheStatus()]

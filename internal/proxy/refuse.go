@@ -48,6 +48,7 @@ func (x *exchange) refuse(no *refusal) (abort bool) {
 	x.report.refused = x.report.ended == byError && no.code != upstream.Broke && no.code != upstream.Unreachable && no.code != internalError
 	if no.code == clientGone {
 		x.report.status = statusClientGone
+		x.count()
 		return true
 	}
 	if x.servedBy() == "" && no.code != notCached { // nobody was asked: the cache has no part in that
