@@ -5,9 +5,11 @@ type bounds struct{ windowEntries, windowBytes, mainEntries, mainBytes int64 }
 
 func boundsOf(cfg Config) bounds {
 	entries, bytes := max(int64(cfg.MaxSize), 1), max(cfg.MaxBytes, 1)
-	// The window can hold the largest entry.
+	// The window has three quarters, and can hold the largest entry. With less it is
+	// clearly behind a list of the last used where all is asked again soon or never;
+	// with more, loops over many questions push out what is asked for all day.
 	biggest := min(cfg.MaxEntryBytes+overhead+4<<10, bytes)
-	b := bounds{windowEntries: (entries + 1) / 2, windowBytes: max(bytes/2, biggest)}
+	b := bounds{windowEntries: entries - entries/4, windowBytes: max(bytes-bytes/4, biggest)}
 	b.mainEntries, b.mainBytes = entries-b.windowEntries, bytes-b.windowBytes
 	return b
 }
