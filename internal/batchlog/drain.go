@@ -20,7 +20,7 @@ const (
 	longestDelay  = 30 * time.Second
 	maxBatchBytes = 8 << 20
 	together      = time.Second // under load, of what goes in at once
-	togetherBytes = 256 << 10   // likewise, beyond a batch
+	togetherBytes = 256 << 10   // likewise, of what is read at once beyond a batch
 	retireEvery   = time.Minute
 	retireSteps   = 20 // between two batches
 )
@@ -129,18 +129,21 @@ func (l *Log) work(ctx context.Context) {
 	}
 }
 
+// group is what is stored between two commits: some batches, each of which was read
+// and let go by itself.
+type group struct {
+	began time.Time
+	last  uint64 // sequence number
+	n     int    // of records
+	bytes int
+	spool.Outcome
+}
+
 // drain stores what is there when it begins, or until that fails.
 func (l *Log) drain(ctx context.Context) (done int) {
 	pending := int(l.queue.Stats().Spooled)
 	for done < pending && ctx.Err() == nil {
-		entries, err := l.queue.Read(l.atOnce(pending-done), maxBatchBytes)
-		if len(entries) == 0 {
-			if err != nil {
-				l.failed(ctx, err, again)
-			}
-			return done
-		}
-		n, err := l.batch(ctx, entries)
+		n, err := l.storeGroup(ctx, pending-done)
 		done += n
 		if err != nil {
 			if err := l.queue.Rewind(); err != nil {
@@ -149,20 +152,55 @@ func (l *Log) drain(ctx context.Context) (done int) {
 			l.failed(ctx, err, l.sink.judge(err))
 			return done
 		}
+		if n == 0 {
+			return done
+		}
 		l.succeeded()
 	}
 	return done
 }
 
-// atOnce is how many of the records that wait go in together: a batch, or more as
-// long as they take little memory, going by those before. Larger transactions cost
-// less.
+// storeGroup stores up to so many records with one commit, and acknowledges those
+// that it is done with: all, unless it fails. It is done with none if there are none.
+func (l *Log) storeGroup(ctx context.Context, waiting int) (done int, err error) {
+	g := group{began: time.Now()}
+	limit := min(waiting, max(l.cfg().MaxQueueSize, l.cfg().BatchSize))
+	for err == nil && g.n < limit && g.bytes < maxBatchBytes && ctx.Err() == nil {
+		var entries []spool.Entry
+		if entries, err = l.queue.Read(l.atOnce(limit-g.n), maxBatchBytes); len(entries) == 0 {
+			break
+		}
+		err = l.batch(ctx, &g, entries)
+	}
+	if g.n == 0 && err == nil {
+		return 0, nil
+	}
+	attempt, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	if commitErr := l.sink.commit(attempt); commitErr != nil {
+		if g.n = 0; err == nil {
+			err = commitErr
+		}
+		g.Outcome = spool.Outcome{}
+	}
+	if g.n > 0 {
+		if ackErr := l.queue.Ack(g.last, g.Outcome); ackErr != nil {
+			// The records may come again after a crash, which does no harm.
+			l.log.Warn("the spool cannot note what was stored", "error", ackErr)
+		}
+	}
+	l.count(g.n, g.Outcome, err, time.Since(g.began))
+	return g.n, err
+}
+
+// atOnce is how many of the records that wait are read together: a batch, or more as
+// long as they take little memory, going by those before.
 func (l *Log) atOnce(waiting int) int {
-	batch := l.cfg().BatchSize
+	batch := min(l.cfg().BatchSize, waiting)
 	if l.recordBytes == 0 {
 		return batch
 	}
-	return max(batch, min(waiting, l.cfg().MaxQueueSize, togetherBytes/l.recordBytes))
+	return max(batch, min(waiting, togetherBytes/l.recordBytes))
 }
 
 // failed plans the next attempt: twice as late each time, and not when everyone
@@ -203,10 +241,8 @@ type item struct {
 	err   error         // why it is set aside
 }
 
-// batch stores records, in order, and acknowledges those that it is done with:
-// all, unless it fails.
-func (l *Log) batch(ctx context.Context, entries []spool.Entry) (done int, err error) {
-	start := time.Now()
+// batch stores records, in order, as part of a group.
+func (l *Log) batch(ctx context.Context, g *group, entries []spool.Entry) error {
 	items := make([]item, len(entries))
 	size := 0
 	for i, e := range entries {
@@ -215,24 +251,21 @@ func (l *Log) batch(ctx context.Context, entries []spool.Entry) (done int, err e
 		items[i].row, items[i].err = readPayload(e, l.instance)
 	}
 	l.recordBytes = size / len(entries)
-	done, err = l.store(ctx, items)
-	var o spool.Outcome
+	done, err := l.store(ctx, items)
 	for i := range items[:done] {
 		switch it := &items[i]; {
 		case it.err != nil:
-			o.SetAside++
+			g.SetAside++
 		case it.row.Revision > 0:
-			o.Amended++
+			g.Amended++
 		}
 	}
 	if done > 0 {
-		if ackErr := l.queue.Ack(entries[done-1].Seq, o); ackErr != nil {
-			// The records may come again after a crash, which does no harm.
-			l.log.Warn("the spool cannot note what was stored", "error", ackErr)
-		}
+		g.last = entries[done-1].Seq
 	}
-	l.count(done, o, err, time.Since(start))
-	return done, err
+	g.n += done
+	g.bytes += size
+	return err
 }
 
 // readPayload reads a record. A reader that fails on what somebody sent must not

@@ -118,6 +118,9 @@ type script struct {
 	rows    map[string]*Conversation
 	fail    func(rows []*Conversation) error // nil: never
 	steps   int
+
+	commits  int
+	noCommit bool
 }
 
 var errDown, errPoison = errors.New("down"), errors.New("poison")
@@ -141,6 +144,16 @@ func (s *script) store(ctx context.Context, rows []*Conversation) error {
 		s.rows[r.ID] = r
 	}
 	return ctx.Err()
+}
+
+func (s *script) commit(context.Context) (err error) {
+	s.do(func() {
+		s.commits++
+		if s.noCommit {
+			err = errDown
+		}
+	})
+	return err
 }
 
 func (s *script) retire(context.Context, RetentionConfig, time.Time) (int, bool, error) {
@@ -235,6 +248,41 @@ func TestBatchesBySizeAndTime(t *testing.T) {
 			t.Error(err)
 		}
 		want("5s:3 6s:50 7s:105 8s:1 8s:1")
+	})
+}
+
+// TestCommit: batches that wait go in with one commit; where it fails none of them
+// leaves, and all come again.
+func TestCommit(t *testing.T) {
+	cfg := testConfig()
+	cfg.FlushInterval = time.Hour
+	scripted(t, cfg, func(t *testing.T, l *running, s *script) {
+		s.do(func() { s.noCommit = true })
+		for range 40 {
+			l.Append(chat(strings.Repeat("x", 20<<10), "a"), nil)
+		}
+		l.Append(chat("p", "a"), nil)
+		if gone, remaining, err := l.Flush(t.Context()); gone != 0 || remaining != 41 || err != nil {
+			t.Errorf("flushed %d, %d remain, %v", gone, remaining, err)
+		}
+		if st := l.Stats(); st.Inserted != 0 || st.Batches != 1 || st.FailedBatches != 1 || st.SinkError == "" {
+			t.Errorf("after a commit that failed: %+v", st)
+		}
+		s.do(func() { s.noCommit, s.commits, s.batches = false, 0, nil })
+		for range 60 {
+			l.Append(chat(strings.Repeat("x", 20<<10), "a"), nil)
+		}
+		if gone, remaining, err := l.Flush(t.Context()); gone != 101 || remaining != 0 || err != nil {
+			t.Errorf("flushed %d, %d remain, %v", gone, remaining, err)
+		}
+		s.do(func() {
+			if s.commits != 1 || len(s.batches) < 2 || len(s.rows) != 101 {
+				t.Errorf("%d commits of %v", s.commits, s.batches)
+			}
+		})
+		if st := l.Stats(); st.Inserted != 101 || st.SinkError != "" {
+			t.Errorf("afterwards: %+v", st)
+		}
 	})
 }
 

@@ -210,6 +210,9 @@ func (s *postgresSink) store(ctx context.Context, rows []*Conversation) error {
 	})
 }
 
+// commit has nothing to do: each statement is a transaction.
+func (s *postgresSink) commit(context.Context) error { return nil }
+
 // insertError says what to do where the table is gone. The next attempt makes it,
 // unless that is for others to do.
 func (s *postgresSink) insertError(err error) error {

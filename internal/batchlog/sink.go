@@ -16,9 +16,13 @@ import (
 // may read meanwhile. It connects when it is first used, and again whenever it
 // must: making one needs no server.
 type sink interface {
-	// store puts the rows in, all or none. They have different ids. Of a row that
-	// is there already the higher revision wins.
+	// store takes rows with different ids. Of a row that is there already the higher
+	// revision wins, so that it does no harm to store one again. After an error some
+	// of them may have been taken.
 	store(ctx context.Context, rows []*Conversation) error
+	// commit makes durable what store has taken since the last commit. After an error
+	// none of it may be there.
+	commit(ctx context.Context) error
 	// retire deletes one bounded step of what retention does not keep, oldest
 	// first. It returns how many of the rows were of this instance, with those that
 	// others deleted, and whether there may be more.

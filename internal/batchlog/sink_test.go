@@ -90,7 +90,7 @@ func TestAmendingRecordWins(t *testing.T) {
 			check(t, l)
 			t.Run("in another, with one that is older", func(t *testing.T) {
 				// As after a crash: the first record comes again.
-				if err := l.sink.store(t.Context(), []*Conversation{readRecord(r, "here")}); err != nil {
+				if err := errors.Join(l.sink.store(t.Context(), []*Conversation{readRecord(r, "here")}), l.sink.commit(t.Context())); err != nil {
 					t.Fatal(err)
 				}
 				check(t, l)
@@ -304,7 +304,7 @@ func TestRetention(t *testing.T) {
 				copy(r.ID[:6], then[:6])
 				rows = append(rows, readRecord(r, instance))
 			}
-			if err := l.store(t.Context(), rows); err != nil {
+			if err := errors.Join(l.store(t.Context(), rows), l.commit(t.Context())); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -478,5 +478,33 @@ func TestExecModes(t *testing.T) {
 		if err := s.close(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// TestLetGoBeforeTheCommit: what was stored in a file that was given up before the
+// commit counts as not stored, once.
+func TestLetGoBeforeTheCommit(t *testing.T) {
+	s := newSQLite(t.TempDir()+"/x.db", "here")
+	row := func() []*Conversation { return []*Conversation{readRecord(chat("p", "a"), "here")} }
+	if err := s.store(t.Context(), row()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.letGo(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.store(t.Context(), row()); !errors.Is(err, errLetGo) {
+		t.Errorf("more is stored behind what is lost: %v", err)
+	}
+	if err := s.commit(t.Context()); !errors.Is(err, errLetGo) {
+		t.Errorf("commit: %v", err)
+	}
+	if err := errors.Join(s.store(t.Context(), row()), s.commit(t.Context())); err != nil {
+		t.Errorf("the next one: %v", err)
+	}
+	if n, _, err := s.count(t.Context(), "here"); n != 1 || err != nil {
+		t.Errorf("%d rows, %v", n, err)
+	}
+	if err := errors.Join(s.store(t.Context(), row()), s.close()); err != nil {
+		t.Errorf("closed in the middle: %v", err)
 	}
 }

@@ -33,8 +33,13 @@ type sqliteSink struct {
 
 	// Owned by the goroutine that stores.
 	insert driver.Stmt // of the writer
+	tx     driver.Tx   // of the writer, since the last commit; nil is none
+	lost   error       // why there is no transaction any more of what was stored
 	args   [len(columns)]driver.NamedValue
 }
+
+// errLetGo says that rows were stored in a file that was given up before a commit.
+var errLetGo = errors.New("the database was let go of before the rows were committed")
 
 func newSQLite(path, instance string) *sqliteSink {
 	return &sqliteSink{path: path, instance: instance, log: slog.New(slog.DiscardHandler)}
@@ -77,6 +82,9 @@ func (s *sqliteSink) open(ctx context.Context) (*sql.Conn, error) {
 	s.mu.Lock()
 	writer, opened := s.writer, s.opened
 	s.mu.Unlock()
+	if s.tx != nil {
+		return writer, nil
+	}
 	if writer != nil {
 		now, err := os.Stat(s.path)
 		if err == nil && os.SameFile(now, opened) {
@@ -171,11 +179,14 @@ func tableGone(err error) bool {
 }
 
 func (s *sqliteSink) tryStore(ctx context.Context, rows []*Conversation) error {
+	if s.lost != nil {
+		return s.lost
+	}
 	writer, err := s.open(ctx)
 	if err != nil {
 		return err
 	}
-	return writer.Raw(func(conn any) error { return s.transact(ctx, conn.(driver.ConnBeginTx), rows) })
+	return writer.Raw(func(conn any) error { return s.put(ctx, conn.(driver.ConnBeginTx), rows) })
 }
 
 // prepare keeps the statement that inserts, until letGo.
@@ -184,28 +195,51 @@ func (s *sqliteSink) prepare(conn any) (err error) {
 	return err
 }
 
-// transact stores rows by the driver's own interface: with 38 values in a row, what
+// put stores rows by the driver's own interface: with 38 values in a row, what
 // database/sql does to each of them is felt.
-func (s *sqliteSink) transact(ctx context.Context, conn driver.ConnBeginTx, rows []*Conversation) error {
-	tx, err := conn.BeginTx(ctx, driver.TxOptions{})
-	if err != nil {
-		return fmt.Errorf("begin: %w", err)
+func (s *sqliteSink) put(ctx context.Context, conn driver.ConnBeginTx, rows []*Conversation) error {
+	// A context that can end costs a goroutine with each row, and the transaction outlives
+	// this one.
+	each := context.WithoutCancel(ctx)
+	if s.tx == nil {
+		tx, err := conn.BeginTx(each, driver.TxOptions{})
+		if err != nil {
+			return fmt.Errorf("begin: %w", err)
+		}
+		s.tx = tx
 	}
 	insert := s.insert.(driver.StmtExecContext)
-	// A context that can end costs a goroutine with each row.
-	each := context.WithoutCancel(ctx)
 	for _, row := range rows {
-		if err = ctx.Err(); err == nil {
+		err := ctx.Err()
+		if err == nil {
 			_, err = insert.ExecContext(each, s.row(row))
 		}
 		if err != nil {
-			return errors.Join(fmt.Errorf("insert: %w", err), tx.Rollback())
+			return fmt.Errorf("insert: %w", err)
 		}
 	}
-	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("commit: %w", err)
-	}
 	return nil
+}
+
+// commit ends the transaction. After an error that undid it, it fails: SQLite then
+// has none.
+func (s *sqliteSink) commit(context.Context) error {
+	if err := s.lost; err != nil {
+		s.lost = nil
+		return err
+	}
+	if s.tx == nil {
+		return nil
+	}
+	tx := s.tx
+	s.tx = nil
+	return s.writer.Raw(func(any) error {
+		if err := tx.Commit(); err != nil {
+			_ = tx.Rollback() // which fails where that has happened already
+			return fmt.Errorf("commit: %w", err)
+		}
+		return nil
+	})
 }
 
 // row is a conversation as the statement takes it. The driver copies the texts.
@@ -260,6 +294,9 @@ func (s *sqliteSink) judge(err error) verdict {
 func (s *sqliteSink) letGo() (err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.tx != nil {
+		s.tx, s.lost = nil, errLetGo // closing undoes it
+	}
 	if s.writer != nil {
 		// A statement that is open would keep the file open.
 		err = errors.Join(s.insert.Close(), s.writer.Close())

@@ -68,7 +68,11 @@ func (l *Log) retryOne(ctx context.Context, r asideRecord) error {
 	}
 	attempt, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	if err := l.sink.store(attempt, []*Conversation{row}); err != nil {
+	err = l.sink.store(attempt, []*Conversation{row})
+	if commitErr := l.sink.commit(attempt); err == nil {
+		err = commitErr
+	}
+	if err != nil {
 		if l.sink.judge(err) == poison {
 			return l.aside.refused(ctx, r.seq, err)
 		}
