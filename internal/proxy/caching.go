@@ -312,7 +312,9 @@ func (x *exchange) passing(p []byte) bool {
 
 // room waits for the slowest of those who share the answer.
 func (x *exchange) room() {
-	_ = x.caching.recording.Room(x.ctx) // its failure is the context's end, which the next read sees
+	if r := x.caching.recording; r != nil { // else the answer has ended
+		_ = r.Room(x.ctx) // its failure is the context's end, which the next read sees
+	}
 }
 
 // settled tells the flight how the answer's body ended, once the upstream's side

@@ -163,6 +163,27 @@ func TestHeldByTheDisk(t *testing.T) {
 	}
 }
 
+// Who has an answer and asks again gets it from the cache, also while the exchange
+// that brought it is not over.
+func TestAskedAgainAtOnce(t *testing.T) {
+	b := newBackend(t)
+	b.always(sized(200, wholeChat))
+	r, j := hungRig(t, noBreaker, b)
+	free := j.hang()
+	for _, want := range []string{"MISS", "HIT"} {
+		c := dial(t, r.addr)
+		c.send(post("/v1/chat/completions", askedWhole))
+		a := c.head()
+		expect(t, c.body(a), wholeChat)
+		if got := a.header.Get("X-Vega-Cache"); got != want {
+			t.Errorf("X-Vega-Cache %s, want %s", got, want)
+		}
+	}
+	free()
+	r.ended()
+	r.ended()
+}
+
 // Over HTTP/2 only the handler's return ends an answer.
 func TestHeldOverHTTP2(t *testing.T) {
 	b := newBackend(t)

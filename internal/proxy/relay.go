@@ -211,6 +211,8 @@ func (x *exchange) last(goOn func()) {
 	x.understand()
 	if x.live != nil { // the client has it all only when its buffer is closed
 		goOn = nil
+	} else {
+		x.settled(true, nil, false, 0) // who asks again when it has the answer is to find it
 	}
 	x.record(goOn)
 }

@@ -57,10 +57,10 @@ type Relay struct {
 	Room func()
 	// Gone is told, once, that the client gets nothing more. May be nil.
 	Gone func()
-	// Last is told that the body has ended well, before its last bytes go out; if
-	// the end was not known then, before the end does. It may block. If that takes
-	// too long goOn, called from any goroutine before Last returns, lets the bytes go
-	// out meanwhile.
+	// Last is told that the body has ended well, when Pass was shown all of it and
+	// before its last bytes go out; if the end was not known then, before the end
+	// does. It may block. If that takes too long goOn, called from any goroutine before
+	// Last returns, lets the bytes go out meanwhile.
 	Last func(goOn func())
 	// Finish goes on reading, and showing, after the client has gone.
 	Finish bool
@@ -240,14 +240,11 @@ func (c *copying) give() error {
 		c.Settle()
 		c.Unsettled = false
 	}
-	var err error
-	if (c.Ended || c.BytesIn == c.Length) && !c.ended && c.Last != nil {
-		c.ended = true
-		err = c.sendLast()
-	} else {
-		err = c.send(c.Ended)
+	out := c.data[:c.whole]
+	if c.Pass != nil && len(out) > 0 {
+		c.crowded = !c.Pass(out)
 	}
-	if err != nil {
+	if err := c.send(out); err != nil {
 		return err
 	}
 	c.held = copy(c.buf, c.data[c.whole:])
@@ -260,23 +257,23 @@ func (c *copying) give() error {
 	return nil
 }
 
-// sendLast passes on what is whole after Last, unless that let it go out before.
-func (c *copying) sendLast() (err error) {
-	gone := false
-	c.Last(func() { gone, err = true, c.send(true) })
-	if !gone {
-		err = c.send(c.Ended)
+// send writes to the client, after Last if these are the last bytes.
+func (c *copying) send(out []byte) error {
+	if (c.Ended || c.BytesIn == c.Length) && !c.ended && c.Last != nil {
+		c.ended = true
+		return c.sendLast(out)
 	}
-	return err
+	return c.write(out, c.Ended)
 }
 
-// send passes on what is whole.
-func (c *copying) send(end bool) error {
-	out := c.data[:c.whole]
-	if c.Pass != nil && len(out) > 0 {
-		c.crowded = !c.Pass(out)
+// sendLast has Last come first, which may let the bytes go out before it returns.
+func (c *copying) sendLast(out []byte) (err error) {
+	gone := false
+	c.Last(func() { gone, err = true, c.write(out, true) })
+	if !gone {
+		err = c.write(out, c.Ended)
 	}
-	return c.write(out, end)
+	return err
 }
 
 // pass shows what is whole in data and returns how much of it may go out.
