@@ -336,13 +336,21 @@ func (x *exchange) settled(clean bool, err error, broken bool, events int64) {
 		Dropped:      t.oversize || t.dropped > 0,
 		Remote:       t.summary.Remote,
 		FinishReason: t.summary.FinishReason,
-		CallsTools:   func(body []byte) bool { return dialect.CallsTools(t.framing, body) },
+		CallsTools:   callsTools[t.framing],
 		Trailer:      len(x.answer.Trailer) > 0,
 		Events:       int(events),
 		Note:         t.summary,
 	})
 	c.recording = nil
 }
+
+// callsTools are the funcs that tell it of a body in a framing, made once.
+var callsTools = func() (of [dialect.FramingNDJSON + 1]func([]byte) bool) {
+	for f := range of {
+		of[f] = func(body []byte) bool { return dialect.CallsTools(dialect.Framing(f), body) }
+	}
+	return of
+}()
 
 var errCut = errors.New("the answer was cut")
 

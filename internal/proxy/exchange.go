@@ -155,7 +155,11 @@ func (x *exchange) ask(lead *cache.Lead) (abort bool) {
 		}
 		defer x.watch()()
 	} else {
-		defer x.watchFlight(lead)()
+		stop := x.watchFlight(lead)
+		defer func() {
+			stop()
+			lead.Close()
+		}()
 	}
 	answer, err := x.rules.Upstreams.Do(x.ctx, x.call())
 	if err != nil {

@@ -95,21 +95,18 @@ func (x *exchange) leave() {
 	x.caching.lead.Leave(u != nil && u.FinishesAlone())
 }
 
-// watchFlight makes the flight's context the exchange's.
-func (x *exchange) watchFlight(lead *cache.Lead) (stop func()) {
+// watchFlight makes the flight's context the exchange's. stop ends the watch over the
+// client; the flight is still to be closed.
+func (x *exchange) watchFlight(lead *cache.Lead) (stop func() bool) {
 	x.caching.lead = lead
 	x.trackFlight()
 	x.ctx, x.cancel = lead.Context(), lead.Cancel
 	client := x.r.Context()
-	stopWatching := lifetime.AfterFunc(client, func() {
+	return lifetime.AfterFunc(client, func() {
 		if cause := context.Cause(client); errors.Is(cause, errDraining) {
 			lead.Cancel(cause)
 			return
 		}
 		x.leave()
 	})
-	return func() {
-		stopWatching()
-		lead.Close()
-	}
 }
