@@ -119,6 +119,7 @@ func TestCacheDecisions(t *testing.T) {
 
 	t.Run("in time", func(t *testing.T) {
 		t.Parallel()
+		_, backend := simulate(t, simllm.Config{Tokens: 3}) // which loses its model
 		p, c := serve(t, upstreamAt(backend)+"cache: {max_entry_bytes: 4KiB}\n"), newClient(t)
 		long := []string{"X-Sim-Tokens", "2000"}
 		wish{body: live("much"), headers: long, status: "MISS", reason: "first"}.check(t, c, p)
