@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"fmt"
 	"io"
 	"net/http"
@@ -106,19 +105,8 @@ func TestPanics(t *testing.T) {
 		t.Parallel()
 		backend, release := holding(t)
 		p, c := faulty(t, backend, "")
-		open := func(id string) *bufio.Reader {
-			res, err := send(t.Context(), c, http.MethodPost, p.proxy+chatPath, chatLive, "X-Request-Id", id)
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { res.Body.Close() })
-			r := bufio.NewReader(res.Body)
-			if line, err := r.ReadString('\n'); err != nil {
-				t.Fatalf("%s: %q, %v", id, line, err)
-			}
-			return r
-		}
-		leader, follower := open("panic-record"), open("good")
+		_, leader := begun(t, c, p, "panic-record")
+		_, follower := begun(t, c, p, "good")
 		release()
 		if rest, err := io.ReadAll(leader); err == nil || strings.Contains(string(rest), "stop") {
 			t.Errorf("the leader: %q, %v", rest, err)
